@@ -1,0 +1,64 @@
+# boundlint: needs Python 3.10 or newer and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+EXAMPLE := examples/support_agent
+FAMILY ?=
+
+export PIP_ROOT_USER_ACTION = ignore
+
+.PHONY: help demo test lint wheel-check verify-catalog docs bench clean
+
+help:
+	@echo "make demo            install, then let boundlint find the leaks of the example agent"
+	@echo "make test            install, then run all tests"
+	@echo "make lint            ruff, format check, mypy --strict"
+	@echo "make wheel-check     build wheel and sdist, install the wheel elsewhere, run it"
+	@echo "make verify-catalog  check the catalog against installed clients (FAMILY=redis for one)"
+	@echo "make docs            write the table of rules of docs/rules.md"
+	@echo "make bench           time boundlint beside other linters"
+	@echo "make clean           remove .venv, builds and caches"
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "boundlint needs Python 3.10 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created pyproject.toml setup.py
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed $(EXAMPLE)/pyproject.toml
+	$(PIP) --editable '.[dev]' --editable '$(EXAMPLE)[test]'
+	@touch $@
+
+# The findings make `check` exit with 1: here that is the success. `compare.py` says whether they are the expected.
+demo: $(VENV)/installed
+	@$(BIN)/boundlint check $(EXAMPLE); test $$? -eq 1
+	@$(BIN)/python examples/compare.py
+
+test: $(VENV)/installed-dev
+	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest --quiet
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests $(wildcard tools benchmarks)
+
+wheel-check: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/test_package.py
+
+verify-catalog: $(VENV)/installed
+	$(BIN)/python tools/verify_catalog.py $(FAMILY)
+
+docs: $(VENV)/installed
+	$(BIN)/python tools/rules_page.py
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(EXAMPLE)/*.egg-info .boundlint_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,355 @@
+"""The flow over a project: which functions matter, their summaries, and the variables around them."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from boundlint.catalog.model import Operation
+from boundlint.flow import names
+from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
+from boundlint.flow.interpret import Environment, Interpreter
+from boundlint.flow.lookups import class_mark
+from boundlint.flow.slices import Slices
+from boundlint.flow.usage import SUPPORT_PATH
+from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge
+from boundlint.index.models import find_models, service_models
+from boundlint.index.project import Class, Function, Project
+from boundlint.index.receivers import Receivers
+from boundlint.index.vocabulary import Vocabulary, reach
+
+DEEPEST_SUMMARY = 24  # nested summaries before the flow stops looking
+HELPER_LINES = 30  # a function up to this long is followed for its value although it touches no data
+PLAIN_NAMES = frozenset(dir(builtins))
+
+
+# Names read from a model or service that tell a query from a mere mention.
+QUERY_WORDS = frozenset(
+    "() objects query select get filter get_by_id find_one find get_or_none get_or_404 where update delete".split()
+)
+
+
+@dataclass(frozen=True)
+class ModelPeers:
+    """The functions that query one model: all, those that compare a boundary, and where two of these are."""
+
+    total: int = 0
+    scoped: int = 0
+    examples: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def agree(self) -> bool:
+        """At least 80 % of five or more compare a boundary."""
+        return self.total >= 5 and self.scoped >= 0.8 * (self.total - 1)
+
+
+class Flow:
+    """Summaries on demand; each is computed once."""
+
+    def __init__(
+        self,
+        project: Project,
+        receivers: Receivers,
+        vocabulary: Vocabulary,
+        read: Callable[[str], str | None],
+    ) -> None:
+        self.project = project
+        self.receivers = receivers
+        self.vocabulary = vocabulary
+        self.calls = Calls(self)
+        self.models = find_models(project, vocabulary)
+        self._peers: dict[str, ModelPeers] = {}
+        self.services = service_models(project, self.models)
+        self._slices = Slices(project, read)
+        self._summaries: dict[Function, FunctionFlow | None] = {}
+        self._modules: dict[str, Environment] = {}
+        self._classes: dict[Class, Environment] = {}
+        self._running: list[Function] = []
+        self._marked: frozenset[Function] = frozenset()
+        self._data_methods = frozenset(
+            name
+            for table in receivers.lookup.methods.values()
+            for name, operation in table.items()
+            if operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS
+        )
+        self._calls_named: dict[str, list[tuple[Function, str]]] = defaultdict(list)
+        self._callers_of: dict[str, dict[Function, list[Function]]] = {}
+
+    def mark(self) -> Mapping[Function, int]:
+        """The functions that hold a data operation (0) or call one that does (1 to 4 calls away)."""
+        found: dict[Function, int] = {}
+        for function in self.project.all_functions():
+            if function.facts.decorators and self.memoizer(function) is not None:
+                found[function] = 0
+            for path in dict.fromkeys(function.facts.calls):
+                name = path.rpartition(".")[2]
+                self._calls_named[name].append((function, path))
+                if function not in found and name in self._data_methods and "." in path:
+                    operation = self.receivers.callee(function, path).operation
+                    if operation and operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS:
+                        found[function] = 0
+        for function in self.project.all_functions():
+            if function not in found and self.queries(function):
+                found[function] = 0
+        level = list(found)
+        for distance in range(1, DEEPEST_OBLIGATION + 1):
+            reached = []
+            for target in level:
+                for caller in self.callers(target):
+                    if caller not in found:
+                        found[caller] = distance
+                        reached.append(caller)
+            level = reached
+        self._marked = frozenset(found)
+        return found
+
+    def queries(self, function: Function) -> tuple[str, ...]:
+        """Type names of the customers' models that a function queries, by its facts alone."""
+        found = []
+        for name in function.facts.columns:
+            symbol = self.project.resolve(function.path, name)
+            if symbol is not None and symbol.cls is not None:
+                model = self.models.get(symbol.cls.name) or self.services.get(symbol.cls.name)
+                if model is not None:
+                    found.append(model.cls.name)
+        return tuple(found)
+
+    def model_peers(self, type_name: str) -> ModelPeers:
+        """How the functions of the project that query a model compare a boundary."""
+        if not self._peers:
+            for function in self.project.all_functions():
+                if not SUPPORT_PATH.search(function.path):
+                    self._note_queries(function)
+        return self._peers.get(type_name, ModelPeers())
+
+    def _note_queries(self, function: Function) -> None:
+        for name, columns in function.facts.columns.items():
+            symbol = self.project.resolve(function.path, name)
+            if symbol is None or symbol.cls is None:
+                continue
+            model = self.models.get(symbol.cls.name) or self.services.get(symbol.cls.name)
+            words = columns.split()
+            if model is None or not QUERY_WORDS.intersection(words):
+                continue
+            scoped = any(self.vocabulary.level(word.partition("__")[0]) for word in words)
+            known = self._peers.get(model.cls.name, ModelPeers())
+            place = (function.path, function.facts.line)
+            self._peers[model.cls.name] = ModelPeers(
+                known.total + 1,
+                known.scoped + scoped,
+                (*known.examples, place)[:2] if scoped else known.examples,
+            )
+
+    def memoizer(self, function: Function) -> Operation | None:
+        """The catalog's entry of the caching decorator on a function."""
+        module = self.project.functions(function.path)[""]
+        for decorator in function.facts.decorators:
+            path = decorator.partition("(")[0].strip()
+            operation = (
+                self.receivers.callee(module, path).operation
+                if path.replace(".", "").isidentifier()
+                else None
+            )
+            if operation is not None and operation.kind == "cache" and operation.form == "decorator":
+                return operation
+        return None
+
+    def callers(self, function: Function) -> list[Function]:
+        """The functions that call this one, each once."""
+        name = function.facts.name
+        known = self._callers_of.get(name)
+        if known is None:
+            known = {}
+            for caller, path in self._calls_named.get(name, ()) if name else ():
+                target = self.receivers.callee(caller, path).function
+                if target is not None and target != caller and caller not in known.setdefault(target, []):
+                    known[target].append(caller)
+            self._callers_of[name] = known
+        return known.get(function, [])
+
+    def outermost(self, function: Function) -> Function:
+        """The function whose flow holds this one: itself, or the one it is nested in."""
+        while (parent := self.receivers.parent(function)) is not None:
+            function = parent
+        return function
+
+    def summary(self, function: Function) -> FunctionFlow | None:
+        """What callers need to know of a function; None for one that the flow does not follow."""
+        if function in self._summaries:
+            return self._summaries[function]
+        if function.facts.parent or function in self._running or len(self._running) >= DEEPEST_SUMMARY:
+            return None
+        short = function.facts.end - function.facts.line <= HELPER_LINES and bool(function.facts.returned)
+        if function not in self._marked and not short:
+            return None
+        return self.flow_of(function)
+
+    def flow_of(self, function: Function) -> FunctionFlow | None:
+        """The flow of one outermost function, nested functions included; None when its source is gone."""
+        if function in self._summaries:
+            return self._summaries[function]
+        body = self._body(function)
+        if body is None:
+            self._summaries[function] = None
+            return None
+        self._running.append(function)
+        try:
+            result = self._analyze(function, body)
+        finally:
+            self._running.pop()
+        self._summaries[function] = result
+        return result
+
+    def _analyze(self, function: Function, body: list[ast.stmt]) -> FunctionFlow:
+        environment = {
+            param.name: self._parameter(function, param.name, param.annotation)
+            for param in function.facts.params
+        }
+        run = Interpreter(self, function, environment)
+        run.block(body)
+        self._nested(run)
+        inside = function.facts.qualname + "."
+        nested = [f for f in self.project.functions(function.path).values() if f.facts.parent]
+        mentions = [
+            function.facts.names,
+            *(f.facts.names for f in nested if f.facts.qualname.startswith(inside)),
+        ]
+        read = {name for names_in in mentions for name in names_in.split()}
+        params = {param.name for param in function.facts.params}
+        unused = tuple(
+            p.name for p in function.facts.params if p.name not in read and p.kind in ("pos", "kw")
+        )
+        return FunctionFlow(
+            function,
+            merge(run.returns) if run.returns else CONSTANT,
+            tuple(run.accesses.values()),
+            self.reach_of(function),
+            tuple(run.post_filters.values()),
+            tuple(run.oddities.values()),
+            unused,
+            frozenset(run.ambient - params),
+            self.memoizer(function) if function.facts.decorators else None,
+            run.lookups.finish(),
+        )
+
+    def reach_of(self, function: Function) -> tuple[str, ...]:
+        """The boundary parts at hand in a function."""
+        return reach(self.project, self.vocabulary, function, self.receivers.owner(function))
+
+    def _nested(self, run: Interpreter) -> None:
+        """Follow the functions defined inside, with the variables they capture; their own parameters are open."""
+        captured = run.env
+        for node in run.nested:
+            qualname = f"{run.function.facts.qualname}.{node.name}"
+            function = self.project.functions(run.function.path).get(qualname)
+            if function is None:
+                continue
+            environment = dict(captured)
+            for param in function.facts.params:
+                value = self._parameter(function, param.name, param.annotation)
+                environment[param.name] = Value(value.carriers, NONE, NONE, value.marks | {"unknown"})
+            inner = Interpreter(self, function, environment)
+            inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
+            inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
+            inner.block(node.body)
+            self._nested(inner)
+
+    def _parameter(self, function: Function, name: str, annotation: str) -> Value:
+        if name in ("self", "cls") and function.facts.owner:
+            return CONSTANT
+        held = self.vocabulary.level(name) or self.vocabulary.is_identity(annotation)
+        return Value(frozenset({name}) if held else NONE, NONE, frozenset({name}), names.marks(name))
+
+    def module_variable(self, path: str, name: str) -> Value:
+        """The value of a name that a function does not bind itself."""
+        symbol = self.project.resolve(path, name)
+        if symbol is None:
+            return CONSTANT if name in PLAIN_NAMES else UNKNOWN
+        if symbol.kind == "variable":
+            return self._module(symbol.path).get(symbol.name, UNKNOWN)
+        return class_mark(symbol.cls, self.models) if symbol.cls is not None else CONSTANT
+
+    def dotted_variable(self, function: Function, path: str) -> Value | None:
+        """The value of `module.NAME` or `Class.NAME`; None when it is neither."""
+        symbol = self.project.resolve(function.path, path)
+        if symbol is not None and symbol.kind == "variable":
+            return self._module(symbol.path).get(symbol.name)
+        head, _, attribute = path.rpartition(".")
+        if symbol is not None and symbol.cls is not None:
+            return class_mark(symbol.cls, self.models)
+        owner = self.project.resolve(function.path, head)
+        if owner is not None and owner.cls is not None:
+            return self._class_value(owner.cls, attribute)
+        return None
+
+    def class_attribute(self, function: Function, name: str) -> Value:
+        """The value of `self.name` where the running method has not set it."""
+        owner = self.receivers.owner(function)
+        if owner is None:
+            return UNKNOWN
+        return self._class_value(owner, name) or UNKNOWN
+
+    def _class_value(self, cls: Class, name: str) -> Value | None:
+        for row in self.project.ancestors(cls):
+            if isinstance(row, Class) and name in row.facts.attributes:
+                return self._class(row).get(name, UNKNOWN)
+        method = self.project.method(cls, name)
+        if method is not None and any("property" in decorator for decorator in method.facts.decorators):
+            summary = self.summary(method)
+            return summary.returned if summary else None
+        return None
+
+    def _class(self, cls: Class) -> Environment:
+        """Attributes after `__init__`; what depends on the constructor's arguments is unknown."""
+        known = self._classes.get(cls)
+        if known is not None:
+            return known
+        self._classes[cls] = {}
+        module = self.project.functions(cls.path)[""]
+        run = Interpreter(self, module, {})
+        run.block(
+            [
+                row
+                for row in self._slices.class_statements(cls)
+                if isinstance(row, (ast.Assign, ast.AnnAssign))
+            ]
+        )
+        found = {name: self._reassigned(cls, name, value) for name, value in run.env.items()}
+        start = self.project.functions(cls.path).get(f"{cls.facts.qualname}.__init__")
+        body = self._body(start) if start is not None else None
+        if start is not None and body is not None:
+            environment = {p.name: self._parameter(start, p.name, p.annotation) for p in start.facts.params}
+            inner = Interpreter(self, start, environment)
+            inner.block(body)
+            for name, value in inner.env.items():
+                if name.startswith("self."):
+                    marks = value.marks | {"unknown"} if value.params else value.marks
+                    found[name[5:]] = Value(value.carriers, value.maybe, NONE, marks, value.text)
+        self._classes[cls] = found
+        return found
+
+    @staticmethod
+    def _reassigned(cls: Class, name: str, value: Value) -> Value:
+        """A class variable; one that some method also sets may hold anything."""
+        values = [row for row in cls.facts.attributes.get(name, ()) if not row.startswith(":")]
+        return value if len(values) <= 1 else merge([value, UNKNOWN])
+
+    def _module(self, path: str) -> Environment:
+        known = self._modules.get(path)
+        if known is not None:
+            return known
+        self._modules[path] = {}
+        run = Interpreter(self, self.project.functions(path)[""], {})
+        run.block(self._slices.module_statements(path))
+        self._modules[path] = run.env
+        return self._modules[path]
+
+    def _body(self, function: Function) -> list[ast.stmt] | None:
+        """The statements of a function; None when its source is gone."""
+        if not function.facts.qualname:
+            return self._slices.module_statements(function.path)
+        node = self._slices.function(function)
+        return node.body if node is not None else None

@@ -1,0 +1,161 @@
+"""Show the rules the functions of a file in which the flow found something to judge, and collect problems."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from boundlint.findings import DOCS_URL, Finding, Location, fingerprint
+from boundlint.flow.analysis import Flow
+from boundlint.flow.values import DATA_KINDS, HOLE, FunctionFlow
+from boundlint.flow.view import View
+from boundlint.index.facts import FunctionFacts
+from boundlint.index.project import Function
+from boundlint.rule import Handler, Problem, Rule
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    Positions = dict[cst.CSTNode, Location]
+
+
+def judge_file(
+    flow: Flow, path: str, functions: Iterable[Function], lines: Sequence[str], rules: Sequence[Rule]
+) -> list[Finding]:
+    """The findings of one file. `functions` are its marked functions, `lines` its source."""
+    flows = [found for function in functions if (found := flow.flow_of(function)) is not None]
+    wanting = [rule.wants for rule in rules if rule.wants is not None]
+    suspects = [
+        row
+        for row in flows
+        if is_suspect(row) or any(wants(facts) for wants in wanting for facts in held(flow, row))
+    ]
+    if not suspects:
+        return []
+    groups: dict[str, list[FunctionFlow]] = defaultdict(list)
+    for row in flows:
+        groups[row.function.facts.owner].append(row)
+    findings: list[Finding] = []
+    for row in suspects:
+        view = View(row, flow, groups[row.function.facts.owner], lines)
+        findings.extend(_visit(view, lines, rules))
+    return number(findings)
+
+
+def held(flow: Flow, row: FunctionFlow) -> list[FunctionFacts]:
+    """The facts of a function and of those nested in it."""
+    outer = row.function.facts
+    inside = outer.qualname + "."
+    functions = flow.project.functions(row.function.path).values() if outer.qualname else ()
+    return [outer, *(f.facts for f in functions if f.facts.parent and f.facts.qualname.startswith(inside))]
+
+
+def is_suspect(flow: FunctionFlow) -> bool:
+    """Whether a rule could have anything to say: an access that is not scoped, or an oddity."""
+    data = [access for access in flow.accesses if access.operation.kind in DATA_KINDS]
+    keys = [access.value_of("key", "key_list", "key_pattern", "namespace") for access in data]
+    return bool(
+        flow.post_filters
+        or flow.oddities
+        or any(row.open or row.predicate.maybe or not flow.reach for row in flow.lookups)
+        or (flow.memoized and flow.ambient)
+        or any(access.verdict in ("unscoped", "unknown") for access in data)
+        or any(HOLE + HOLE in (key.text or "") or "*" in (key.text or "") for key in keys)
+        or any("digest" in key.marks and access.has("value") for key, access in zip(keys, data, strict=False))
+        or (data and (flow.unused or not flow.reach))
+    )
+
+
+def _visit(view: View, lines: Sequence[str], rules: Sequence[Rule]) -> list[Finding]:
+    handlers: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
+    for rule in rules:
+        if view.tenancy or rule.certain:
+            for node_type, handler in rule.visit.items():
+                handlers[node_type].append((rule, handler))
+    if not handlers:
+        return []
+    tree, positions = _slice(view.function, lines)
+    view = View(view.flow, view.analysis, view.siblings, lines, positions)
+    findings: list[Finding] = []
+    for node in walk(tree):
+        if node not in positions:
+            continue
+        for rule, handler in handlers.get(type(node).__name__, ()):
+            for problem in handler(node, view):
+                findings.append(_finding(rule, problem, positions[node], view, lines))
+    return findings
+
+
+def walk(tree: cst.CSTNode) -> Iterable[cst.CSTNode]:
+    """All nodes of a tree, parents first, in source order."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(reversed(node.children))
+
+
+def _slice(function: Function, lines: Sequence[str]) -> tuple[cst.CSTNode, Positions]:
+    """LibCST's tree of a function's own source, and where its nodes stand in the file."""
+    import libcst as cst
+    from libcst.metadata import MetadataWrapper, PositionProvider
+
+    first, last = function.facts.start, function.facts.end
+    rows = list(lines[first - 1 : last])
+    offset = first - 1
+    if function.facts.qualname and rows and rows[0][:1].isspace():
+        rows.insert(0, "if True:")  # keeps the indentation, and with it the columns, as they are
+        offset -= 1
+    wrapper = MetadataWrapper(cst.parse_module("\n".join(rows) + "\n"), unsafe_skip_copy=True)
+    positions = {
+        node: Location(
+            function.path,
+            place.start.line + offset,
+            place.start.column + 1,
+            place.end.line + offset,
+            place.end.column + 1,
+        )
+        for node, place in wrapper.resolve(PositionProvider).items()
+        if place.start.line + offset >= first
+    }
+    return wrapper.module, positions
+
+
+def _finding(rule: Rule, problem: Problem, place: Location, view: View, lines: Sequence[str]) -> Finding:
+    statement = " ".join(lines[place.line - 1 : max(place.end_line, place.line)])
+    return Finding(
+        rule=rule.code,
+        name=rule.name,
+        severity=rule.severity,
+        confidence=problem.confidence,
+        persona=problem.persona,
+        message=problem.message,
+        help=problem.help,
+        location=place,
+        function=view.function_at(place.line),
+        operation=problem.operation,
+        facts=problem.facts,
+        trace=problem.trace,
+        fix=problem.fix,
+        url=f"{DOCS_URL}{rule.code}/",
+        fingerprint=statement,
+    )
+
+
+def number(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings in the order of their places, equal ones once, with their fingerprints."""
+    seen: Counter[tuple[str, str, str, str]] = Counter()
+    numbered = []
+    unique = {(row.rule, row.location, row.operation): row for row in findings}
+    for row in sorted(
+        unique.values(), key=lambda f: (f.location.path, f.location.line, f.location.column, f.rule)
+    ):
+        key = (row.rule, row.function, row.operation, " ".join(row.fingerprint.split()))
+        mark = fingerprint(
+            row.rule, row.location.path, row.function, row.operation, row.fingerprint, seen[key]
+        )
+        seen[key] += 1
+        numbered.append(replace(row, fingerprint=mark))
+    return numbered

@@ -1,0 +1,170 @@
+"""What a rule sees of one function: its LibCST tree, where each node stands, and the flow's answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from boundlint.findings import Location, TraceStep
+from boundlint.flow.lookups import Lookup
+from boundlint.flow.usage import Usage, usage_of
+from boundlint.flow.values import Access, FunctionFlow, Oddity, PostFilter
+from boundlint.index.project import Function
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from boundlint.flow.analysis import Flow
+
+
+@dataclass(frozen=True)
+class Peers:
+    """The other accesses through the same client in the same class or module, and those that are scoped."""
+
+    total: int
+    scoped: int
+    examples: tuple[TraceStep, ...]
+
+    @property
+    def agree(self) -> bool:
+        """At least 80 % of five or more, or all of two or more others, carry a boundary."""
+        others = self.total - 1
+        return (self.total >= 5 and self.scoped / max(others, 1) >= 0.8) or (
+            others >= 2 and self.scoped == others
+        )
+
+
+@dataclass(frozen=True)
+class View:
+    """One outermost function and the questions a rule may ask about it.
+
+    `siblings` are the flows of the same class (or of the same module, for a function outside of classes).
+    """
+
+    flow: FunctionFlow
+    analysis: Flow
+    siblings: Sequence[FunctionFlow]
+    lines: Sequence[str]
+    positions: Mapping[cst.CSTNode, Location] = field(default_factory=dict)
+
+    @property
+    def function(self) -> Function:
+        """The function that is looked at."""
+        return self.flow.function
+
+    @property
+    def path(self) -> str:
+        """Root-relative path of its file."""
+        return self.flow.function.path
+
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """Boundary parts at hand in the function."""
+        return self.flow.reach
+
+    @property
+    def tenancy(self) -> bool:
+        """Whether the project shows any boundary at all."""
+        return self.analysis.vocabulary.shown
+
+    def function_at(self, line: int) -> str:
+        """Qualified name of the innermost function around a line, "" at module level."""
+        inner = self.function.facts
+        for function in self.analysis.project.functions(self.path).values():
+            facts = function.facts
+            if facts.qualname and inner.start <= facts.start <= line <= facts.end <= inner.end:
+                inner = facts
+        return inner.qualname
+
+    def location(self, node: cst.CSTNode) -> Location:
+        """Where a node of the tree stands in the file."""
+        return self.positions[node]
+
+    @cached_property
+    def _accesses(self) -> Mapping[tuple[int, int, int, int], list[Access]]:
+        found: dict[tuple[int, int, int, int], list[Access]] = defaultdict(list)
+        for access in self.flow.accesses:
+            found[access.line, access.column, access.end_line, access.end_column].append(access)
+        return found
+
+    def _span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
+        """A node's place as the flow counts: columns in UTF-8 bytes from 0, as CPython's parser does."""
+        place = self.positions[node]
+        start, end = place.column - 1, place.end_column - 1
+        first, last = self.lines[place.line - 1], self.lines[place.end_line - 1]
+        return (
+            place.line,
+            start if first.isascii() else len(first[:start].encode("utf-8", "surrogatepass")),
+            place.end_line,
+            end if last.isascii() else len(last[:end].encode("utf-8", "surrogatepass")),
+        )
+
+    def accesses(self, node: cst.CSTNode) -> Sequence[Access]:
+        """The data operations that a call node performs, itself or through the functions it calls."""
+        return self._accesses.get(self._span(node), ())
+
+    def lookups(self, node: cst.CSTNode) -> Iterator[Lookup]:
+        """The queries on customers' models that begin at a call node."""
+        span = self._span(node)
+        return (row for row in self.flow.lookups if row.span == span)
+
+    def post_filters(self, node: cst.CSTNode) -> Iterator[PostFilter]:
+        """The comparisons after the ranking that a comparison node makes."""
+        start = self._span(node)[:2]
+        return (row for row in self.flow.post_filters if (row.line, row.column) == start)
+
+    def oddities(self, node: cst.CSTNode) -> Iterator[Oddity]:
+        """What the flow found without effect, or ambiguous, at a node."""
+        span = self._span(node)
+        return (
+            row for row in self.flow.oddities if (row.line, row.column, row.end_line, row.end_column) == span
+        )
+
+    def usage(self, access: Access) -> Usage:
+        """What the access is for, as far as its key, value and surroundings tell."""
+        return usage_of(access)
+
+    def reach_of(self, access: Access) -> tuple[str, ...]:
+        """The boundary parts at hand in the (nested) function that makes the access."""
+        if access.function == self.function:
+            return self.reach
+        return self.analysis.reach_of(access.function)
+
+    def callers(self) -> Sequence[Function]:
+        """The project functions that call this one."""
+        return self.analysis.callers(self.function)
+
+    def callers_with_reach(self) -> list[tuple[Function, tuple[str, ...]]]:
+        """Callers, up to two calls away, that have a boundary at hand, with its parts."""
+        found = []
+        level = list(self.callers())
+        seen = {self.function, *level}
+        for _ in range(2):
+            further = []
+            for caller in level:
+                if names := self.analysis.reach_of(caller):
+                    found.append((caller, names))
+                else:
+                    further += [row for row in self.analysis.callers(caller) if row not in seen]
+                    seen.update(further)
+            level = further
+        return found
+
+    def peers(self, access: Access) -> Peers:
+        """How the other accesses through the same client here are scoped."""
+        client = access.operation.target.rpartition(".")[0]
+        same = [
+            row
+            for flow in self.siblings
+            for row in flow.accesses
+            if row.operation.target.rpartition(".")[0] == client
+            and row.operation.kind == access.operation.kind
+        ]
+        scoped = [row for row in same if row.verdict == "scoped"]
+        examples = tuple(
+            TraceStep(row.function.path, row.line, "a peer that carries it") for row in scoped[:2]
+        )
+        return Peers(len(same), len(scoped), examples)

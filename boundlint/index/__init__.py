@@ -1,0 +1,1 @@
+"""The index: facts of every file, and the project they make together."""

@@ -1,0 +1,143 @@
+"""The project's database models: which of them are customers' data, by their own columns or their parents'."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from boundlint.index.project import Class, Project
+from boundlint.index.vocabulary import Vocabulary, normal
+
+COLUMN = re.compile(
+    r"^(?:(?:models|db|sa|sqlalchemy|orm|peewee|fields|me|mongoengine|gis|ormar|so|pw)\.)?"
+    r"(?:Column|mapped_column|relationship|ForeignKey\w*|OneToOneField|ManyToManyField|(?!Serializer)[A-Z]\w*Field)\("
+)
+SQLMODEL_COLUMN = re.compile(r"\b(?:primary_key|foreign_key|sa_column\w*)\s*=")
+NO_MODEL = re.compile(
+    r"(?:Serializer|Factory|Config|Form|Schema|FilterSet|Filter|View|ViewSet|Widget|Admin|TypedDict|NamedTuple|Enum)$"
+)
+IDENTITY = re.compile(
+    r"^(?:\w*User|Account|Tenant|Organi[sz]ation|Workspace|Team|Company|Member|Profile|Customer)s?(?:Model|ORM|Entity)?$"
+)
+AUDIT = frozenset({"created_by", "created_by_id", "author_id", "member_id"})
+# Words that make a class of `File` out of `FileService`: the class around a model's queries.
+SERVICE = re.compile(
+    r"(?:Async)?(?:Service|Repository|Repo|Manager|DAO|Dao|CRUD|Crud|Store|Table|Mixin|RepositoryMixin)$"
+)
+AUDIT_SHARE = 0.6  # of all models: a column on more of them says who wrote a row, not whose it is
+
+
+@dataclass(frozen=True)
+class Model:
+    """A customers' model: the class, its boundary columns, and the owned models it belongs to."""
+
+    cls: Class
+    columns: tuple[str, ...]
+    parents: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The class name."""
+        return self.cls.facts.qualname.rpartition(".")[2]
+
+
+def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]:
+    """The customers' models by type name (`path::qualname`)."""
+    fields: dict[Class, dict[str, str]] = {}
+    for path in project.files:
+        for cls in project.classes(path).values():
+            rows = _columns(project, cls)
+            if rows:
+                fields[cls] = rows
+    common = Counter(name for rows in fields.values() for name in rows)
+    audit = {name for name in AUDIT if common[name] > AUDIT_SHARE * max(len(fields), 1)}
+    found: dict[str, Model] = {}
+    for cls, rows in fields.items():
+        name = cls.facts.qualname.rpartition(".")[2]
+        own = tuple(
+            n
+            for n in rows
+            if vocabulary.level(n) and normal(n) not in audit and normal(n) not in ("username", "member")
+        )
+        if own and not IDENTITY.match(name):
+            found[cls.name] = Model(cls, own, ())
+    for _ in range(2):  # a child of a child is as deep as it goes
+        names = {model.name for model in found.values()} | {_table(model.cls) for model in found.values()} - {
+            ""
+        }
+        for cls, rows in fields.items():
+            name = cls.facts.qualname.rpartition(".")[2]
+            if cls.name in found or IDENTITY.match(name):
+                continue
+            words = {
+                word for value in rows.values() if "ForeignKey" in value for word in re.findall(r"\w+", value)
+            }
+            if parents := tuple(sorted(words & names)):
+                found[cls.name] = Model(cls, (), parents)
+    return found
+
+
+def service_models(project: Project, models: Mapping[str, Model]) -> Mapping[str, Model]:
+    """The models behind service, repository and manager classes, by the type name of the class."""
+    by_name: dict[str, Model] = {}
+    for model in models.values():
+        by_name.setdefault(model.name, model)
+    found: dict[str, Model] = {}
+    for path in project.files:
+        for cls in project.classes(path).values():
+            name = cls.facts.qualname
+            if cls.name in models or name.endswith(".Meta") or NO_MODEL.search(name):
+                continue
+            served = _served(project, cls, by_name)
+            if served is not None:
+                found[cls.name] = served
+    return found
+
+
+def _served(project: Project, cls: Class, by_name: Mapping[str, Model]) -> Model | None:
+    for attribute in ("model", "model_class", "_model", "entity"):
+        for value in (project.attribute(cls, attribute) or ("", []))[1]:
+            if value in by_name:
+                return by_name[value]
+    for base in cls.facts.bases:
+        for word in re.findall(r"\w+", base.partition("[")[2]):
+            if word in by_name:
+                return by_name[word]
+    name = cls.facts.qualname.rpartition(".")[2]
+    stem = SERVICE.sub("", name)
+    if stem != name:
+        return by_name.get(stem) or by_name.get(stem.removesuffix("s"))
+    return None
+
+
+def _columns(project: Project, cls: Class) -> dict[str, str]:
+    """Columns of a class and its ancestors with their source; empty for what is no model."""
+    rows: dict[str, str] = {}
+    is_sqlmodel = False
+    for row in project.ancestors(cls):
+        name = row.facts.qualname if isinstance(row, Class) else row
+        if NO_MODEL.search(name.rpartition(".")[2]):
+            return {}
+        if not isinstance(row, Class):
+            is_sqlmodel = is_sqlmodel or name.endswith("SQLModel")
+            continue
+        for item in row.facts.fields:
+            mapped = re.match(r"(?:\w+\.)?Mapped\[", item.annotation)
+            if (
+                COLUMN.match(item.value)
+                or mapped
+                or SQLMODEL_COLUMN.search(item.value)
+                or (is_sqlmodel and item.annotation)
+            ):
+                rows.setdefault(item.name, f"{item.annotation} {item.value}")
+    if any(isinstance(row, str) and row.endswith("SQLModel") for row in project.ancestors(cls)):
+        own = {item.name: f"{item.annotation} {item.value}" for item in cls.facts.fields if item.annotation}
+        if any(SQLMODEL_COLUMN.search(value) for value in own.values()):
+            rows.update(own)
+    return rows if len(rows) >= 2 else {}
+
+
+def _table(cls: Class) -> str:
+    return next((row.value.strip("\"'") for row in cls.facts.fields if row.name == "__tablename__"), "")

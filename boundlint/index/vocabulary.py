@@ -1,0 +1,256 @@
+"""Which names hold a boundary: the common ones, and this project's own, mined from its models and parameters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from boundlint.index.facts import ClassFacts, FunctionFacts
+from boundlint.index.project import Class, Function, Project
+from boundlint.index.receivers import named_types
+
+Level = Literal["tenant", "user", "scope"]
+
+# Counts over 26 real applications put these in front; see docs/how-it-decides.md.
+TENANT = frozenset(
+    "tenant tenant_id tenant_ids tenant_uuid tenant_slug tenant_key org_id org_uuid organization organization_id "
+    "organization_uuid organisation organisation_id org_slug workspace workspace_id workspace_ids workspace_slug "
+    "account_id team_id team_ids company_id customer customer_id client_org current_tenant current_tenant_id current_org "
+    "current_organization current_organization_id current_workspace current_account".split()
+)
+USER = frozenset(
+    "user_id user_ids user_uuid userid uid user_email user_sub owner_id owner_ids owner_email created_by created_by_id end_user_id "
+    "end_user current_user current_user_id actor actor_id principal principal_id author_id member_id login_user "
+    "auth_user authenticated_user requester_id request_user account_user auth_context user_ctx user_context "
+    "identity subject_id".split()
+)
+# Boundaries only where the project's models or types say so, or when they are the only thing there is.
+CONDITIONAL = frozenset(
+    "user project_id namespace group_id group_ids owner account auth org team project member username".split()
+)
+NEVER = frozenset(
+    "user_agent user_message user_prompt user_input user_query user_text user_data_dir user_file_id user_content "
+    "user_question user_msg user_msgs user_messages user_role user_instructions project_root context_window auth_type auth_token auth_header "
+    "auth_url auth_method user_settings_schema users_count organization_name_prompt account_sid account_name".split()
+)
+WEAK = frozenset("session_id thread_id conversation_id chat_id session_key".split())
+TENANT_SUFFIX = re.compile(
+    r"(?:^|_)(?:tenant|org|organi[sz]ation|workspace|company|customer|account|team)_(?:id|ids|uuid|slug|key)$"
+)
+USER_SUFFIX = re.compile(
+    r"(?:^|_)(?:user|owner|actor|principal|member|creator|author)_(?:id|ids|uuid|email)$"
+)
+GETTER = re.compile(
+    r"^_?(?:get_|require_|load_|fetch_|resolve_|verify_|extract_)?(?:optional_)?(?:current|authenticated|verified|active|request|login|auth)?_?"
+    r"(?:tenant|user|org|organi[sz]ation|workspace|account|principal|identity|boundary|auth_context|auth_subject)(?:_id|_ids|_or_none|_from_token|_from_request|_dependency)?$"
+)
+IDENTITY_CLASS = re.compile(
+    r"(?:User|Account|Auth|Principal|Actor|Tenant|Identity|Boundary|Member|Organi[sz]ation|Workspace|Scope)"
+    r"|(?:Request|Run|Agent|Session|Call|Tool|Execution)Context$"
+)
+COLLECTION = re.compile(
+    r"(?:typing\.)?(?:[Ll]ist|[Dd]ict|[Ss]et|[Tt]uple|Sequence|Iterable|Mapping|Callable|[Tt]ype)\["
+)
+CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+MODEL_BASE = re.compile(
+    r"(?:^|\.)(?:\w*Base\w*|Model|models\.Model|SQLModel|Document|DeclarativeBase|\w*Mixin|BaseModel|\w+Model)$"
+)
+COMMON_ON = 5  # models that hold a column before it counts as a boundary of the project
+COMMON_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Carrier names with their level, and the types and getters that hold a boundary.
+
+    `strict` names are evidence ("a boundary is in reach"); `wide` names suffice to call a value scoped.
+    """
+
+    strict: Mapping[str, Level]
+    wide: Mapping[str, Level]
+    types: frozenset[str]
+    getters: frozenset[str]
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    shown: bool = True
+    _levels: dict[str, Level | None] = field(default_factory=dict)
+
+    def level(self, name: str) -> Level | None:
+        """The level of the boundary that a name holds, in the wide sense; None for any other name."""
+        if name in self._levels:
+            return self._levels[name]
+        plain = normal(name)
+        found: Level | None = None
+        if name[:1].isupper():  # a class, such as the identity class itself
+            pass
+        elif plain in NEVER or plain.endswith(
+            ("_count", "_name", "_agent", "_prompt", "_message", "_query", "_input")
+        ):
+            found = None
+        elif plain in self.strict:
+            found = self.strict[plain]
+        elif plain in self.wide:
+            found = self.wide[plain]
+        elif TENANT_SUFFIX.search(plain):
+            found = "tenant"
+        elif USER_SUFFIX.search(plain):
+            found = "user"
+        self._levels[name] = found
+        return found
+
+    def is_strict(self, name: str) -> bool:
+        """Whether the name is good evidence of a boundary."""
+        plain = normal(name)
+        return plain in self.strict or (
+            plain not in NEVER
+            and plain not in self.wide
+            and bool(TENANT_SUFFIX.search(plain) or USER_SUFFIX.search(plain))
+        )
+
+    def is_getter(self, name: str) -> bool:
+        """Whether a call of this name returns a boundary, such as `get_current_user`."""
+        plain = normal(name)
+        return plain in self.getters or (
+            bool(GETTER.match(plain)) and plain not in ("user", "account", "auth", "get_user", "get_account")
+        )
+
+    def is_identity(self, annotation: str) -> bool:
+        """Whether a parameter of this annotation is, or wraps, an identity object; a list of them is none."""
+        if COLLECTION.match(annotation):
+            return False
+        return any(word in self.types for word in re.findall(r"\w+", annotation))
+
+
+def normal(name: str) -> str:
+    """A name in snake case without leading underscores: `_tenantId` -> `tenant_id`."""
+    plain = name.strip("_")
+    if plain.islower():
+        return plain
+    return CAMEL.sub("_", plain).lower()
+
+
+def mine(
+    project: Project, names: Iterable[str] = (), types: Iterable[str] = (), getters: Iterable[str] = ()
+) -> Vocabulary:
+    """The vocabulary of a project; the arguments are what its configuration adds."""
+    strict: dict[str, Level] = dict.fromkeys(TENANT, "tenant")
+    strict.update(dict.fromkeys(USER, "user"))
+    wide: dict[str, Level] = dict.fromkeys(CONDITIONAL, "scope")
+    evidence: dict[str, str] = {}
+    for name in names:
+        strict[normal(name.rpartition(".")[2])] = "tenant"
+        evidence[name] = "configuration"
+    columns: Counter[str] = Counter()
+    models = 0
+    identity = {name.rpartition(".")[2] for name in types}
+    for cls in _classes(project):
+        fields = {normal(row.name) for row in cls.facts.fields}
+        if is_model(project, cls.facts):
+            models += 1
+            columns.update(fields)
+        name = cls.facts.qualname.rpartition(".")[2]
+        if IDENTITY_CLASS.search(name) and not name.endswith(
+            (
+                "Error",
+                "Exception",
+                "Config",
+                "Test",
+                "Type",
+                "Schema",
+                "Service",
+                "Manager",
+                "Client",
+                "Router",
+                "Repository",
+                "View",
+                "ViewSet",
+                "Serializer",
+                "Factory",
+            )
+        ):
+            held = {normal(attribute) for attribute in (*fields, *cls.facts.attributes)}
+            if held & strict.keys() or re.search(
+                r"(?:User|Account|Principal|Actor|Tenant|Identity|Boundary)(?:Auth|Read|Model|Info|Payload|Context|Entity|Public|InDB)?$",
+                name,
+            ):
+                identity.add(name)
+    for name, count in columns.items():
+        if (
+            name in CONDITIONAL
+            and name != "username"
+            and (count >= COMMON_ON or (models and count / models >= COMMON_SHARE and count > 1))
+        ) and (name.endswith(("_id", "_ids")) or name == "namespace"):
+            strict[name] = "scope"
+            evidence[name] = f"a column of {count} of {models} models"
+    shown: Counter[str] = Counter()
+    for function in project.all_functions():
+        for param in function.facts.params:
+            plain = normal(param.name)
+            if plain in strict or any(
+                t.rpartition(".")[2] in identity for t in named_types(param.annotation)
+            ):
+                shown[plain] += 1
+    for name, count in shown.items():
+        if (
+            name not in strict
+            and name not in NEVER
+            and count >= COMMON_ON
+            and name not in ("self", "cls", "db", "session", "request", "data")
+        ):
+            wide.setdefault(name, "user")
+            evidence[name] = f"{count} parameters typed as an identity"
+    has = bool(shown) or bool(identity) or any(normal(c) in strict for c in columns)
+    return Vocabulary(
+        strict,
+        wide,
+        frozenset(identity),
+        frozenset(normal(g.rpartition(".")[2].rpartition(":")[2]) for g in getters),
+        evidence,
+        has,
+    )
+
+
+def is_model(project: Project, facts: ClassFacts) -> bool:
+    """Whether a class looks like a database model: columns, or a base that says so."""
+    columns = sum(
+        1
+        for row in facts.fields
+        if re.match(r"(?:\w+\.)*(?:Column|mapped_column|\w*Field|ForeignKey\w*|relationship)\(", row.value)
+        or row.annotation.startswith(("Mapped[", "orm.Mapped[", "so.Mapped["))
+    )
+    return columns >= 1 and (columns >= 2 or any(MODEL_BASE.search(base) for base in facts.bases))
+
+
+def _classes(project: Project) -> Iterable[Class]:
+    for path in project.files:
+        yield from project.classes(path).values()
+
+
+def reach(
+    project: Project, vocabulary: Vocabulary, function: Function, owner: Class | None
+) -> tuple[str, ...]:
+    """The boundary parts at hand in a function: its parameters, attributes of `self`, ambient getters it calls.
+
+    Only names that are good evidence count.
+    """
+    found: dict[str, None] = {}
+    facts: FunctionFacts | None = function.facts
+    while facts is not None:
+        for param in facts.params:
+            if vocabulary.is_strict(param.name) or vocabulary.is_identity(param.annotation):
+                found[param.name] = None
+        for call in facts.calls:
+            name = call.rpartition(".")[2]
+            if vocabulary.is_getter(name):
+                found[f"{name}()"] = None
+        used = facts.names.split()
+        found.update((name, None) for name in ("current_user", "current_tenant_id") if name in used)
+        parent = project.functions(function.path).get(facts.parent) if facts.parent else None
+        facts = parent.facts if parent else None
+    if owner is not None:
+        for row in project.ancestors(owner):
+            if isinstance(row, Class):
+                found.update((f"self.{a}", None) for a in row.facts.attributes if vocabulary.is_strict(a))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Where boundlint runs inside other tools."""

@@ -1,0 +1,66 @@
+"""Compares the findings on the example agent with the table in its README; exit 1 where they differ."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).resolve().parent / "support_agent"
+ROW = re.compile(
+    r"^\| .* \| `(?P<file>\w+\.py)` `(?P<function>[\w.]+)` \| "
+    r"(?P<rule>BND\d{3})(?P<planned> \(planned\))? \|$"
+)
+
+Leak = tuple[str, str, str]  # file, function, rule
+
+
+def leaks(example: Path) -> tuple[set[Leak], set[Leak]]:
+    """The rows of the table: those that boundlint reports today, and the planned ones."""
+    today: set[Leak] = set()
+    planned: set[Leak] = set()
+    for line in (example / "README.md").read_text(encoding="utf-8").splitlines():
+        if row := ROW.match(line):
+            leak = (row["file"], row["function"], row["rule"])
+            (planned if row["planned"] else today).add(leak)
+    return today, planned
+
+
+def findings(example: Path) -> set[Leak]:
+    """What boundlint reports. RuntimeError where it could not do its work."""
+    command = [
+        sys.executable,
+        "-m",
+        "boundlint",
+        "check",
+        "--no-cache",
+        "--output-format",
+        "json",
+        str(example),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode not in (0, 1):
+        raise RuntimeError(run.stderr)
+    rows = json.loads(run.stdout)["findings"]
+    return {(Path(row["path"]).name, row["function"], row["rule"]) for row in rows}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the differences."""
+    example = Path(arguments[0]) if arguments else EXAMPLE
+    today, _ = leaks(example)
+    found = findings(example)
+    for leak in sorted(today - found):
+        print("missing:   ", *leak)
+    for leak in sorted(found - today):
+        print("unexpected:", *leak)
+    if not today or today != found:
+        return 1
+    print(f"All {len(today)} leaks of the table in {example.name}/README.md were found, and nothing else.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""A small multi-tenant support agent: one process, many customers."""

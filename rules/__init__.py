@@ -1,0 +1,29 @@
+"""The built-in rules: one module a rule, its spec beside it. Installed as `boundlint_rules`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+from boundlint.registry import hookimpl
+
+MODULES = (
+    "suppressions.unused_suppression",
+    "suppressions.suppression_without_reason",
+    "boundary.function_without_boundary",
+    "memory.unscoped_memory_key",
+    "memory.ambiguous_scope_key",
+    "retrieval.unfiltered_retrieval",
+    "retrieval.post_ranking_filter",
+    "retrieval.discarded_filter",
+    "records.unscoped_record_lookup",
+    "cache.tenant_unaware_cache_key",
+    "cache.memoized_customer_data",
+)
+
+
+@hookimpl
+def boundlint_rules() -> Iterable[ModuleType]:
+    """The rule modules, in the order of `MODULES`."""
+    return [importlib.import_module(f"{__name__}.{name}") for name in MODULES]

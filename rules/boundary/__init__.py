@@ -1,0 +1,1 @@
+"""The boundary itself: which functions have one."""

@@ -1,0 +1,71 @@
+"""BND401: a cache key without a boundary while the value is customer data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from boundlint.findings import Persona
+from boundlint.flow.evidence import Evidence, confidence_of, evidence, is_cache, shown_key
+from boundlint.flow.values import Access
+from boundlint.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from boundlint.flow.view import View
+
+
+def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a cache operation whose key is known and holds no boundary."""
+    for access in view.accesses(node):
+        if not is_cache(access) or access.operation.form != "method" or access.value_of("field").carriers:
+            continue
+        if access.verdict not in ("unscoped", "unknown") and not is_digest_of_question(view, access):
+            continue
+        found = evidence(view, access)
+        if not found.reach and not found.strong:
+            continue
+        part = found.value[0] if found.value else found.reach[0]
+        yield Problem(
+            f"{access.operation.target} uses the key {shown_key(access)}, which carries no boundary, for a customer's data",
+            f"make {part.removesuffix('()')} a part of the key, e.g. scoped_key({part}, {access.source_of('key') or '…'})",
+            confidence_of(access, found.strong),
+            persona_of(view, access, found),
+            access.operation.target,
+            found.facts,
+            found.trace,
+        )
+
+
+def is_digest_of_question(view: View, access: Access) -> bool:
+    """A digest of the function's own arguments, for a value that depends on a boundary: no caller can mend it."""
+    value = access.value_of("value")
+    return (
+        access.verdict == "open"
+        and "digest" in access.value_of("key").marks
+        and bool(value.carriers and view.reach)
+    )
+
+
+def persona_of(view: View, access: Access, found: Evidence) -> Persona:
+    """Good evidence: the cached value depends on a boundary that its key does not hold, or the siblings are scoped."""
+    if access.verdict == "unknown" or view.usage(access) != "customer":
+        return "auditor"
+    value = access.value_of("value")
+    read = any(mark.startswith("from@") for mark in value.marks)
+    if access.verdict == "open":
+        return "regular" if read else "pedantic"
+    if found.strong:
+        return "regular"
+    derived = access.has("value") and (read or "model" in value.marks)
+    return "regular" if derived and found.reach and access.confidence != "low" else "pedantic"
+
+
+RULE = Rule(
+    code="BND401",
+    name="tenant-unaware-cache-key",
+    severity="error",
+    summary="a cache read or write whose key carries no boundary while its value is customer data",
+    visit={"Call": check_call},
+)

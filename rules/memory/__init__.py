@@ -1,0 +1,1 @@
+"""Agent memory: what is kept for a user between runs."""

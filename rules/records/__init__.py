@@ -1,0 +1,1 @@
+"""Records: rows of customers' models, loaded and changed by id or in bulk."""

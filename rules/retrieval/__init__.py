@@ -1,0 +1,1 @@
+"""Retrieval: vector and document searches, and the filters they take."""

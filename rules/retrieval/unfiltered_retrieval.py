@@ -1,0 +1,71 @@
+"""BND301: a search with no boundary in its filter, namespace, collection or partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from boundlint.catalog.model import SCOPE_ROLES, Operation
+from boundlint.findings import Persona
+from boundlint.flow.evidence import Evidence, confidence_of, evidence
+from boundlint.flow.usage import is_built_in_sight
+from boundlint.flow.values import Access
+from boundlint.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from boundlint.flow.view import View
+
+
+def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a search whose scope arguments are known and hold no boundary."""
+    late = {(row.access.line, row.access.column) for row in view.flow.post_filters}
+    for access in view.accesses(node):
+        if access.operation.kind != "retrieval" or access.operation.effect != "read":
+            continue
+        if access.verdict not in ("unscoped", "unknown") or (access.line, access.column) in late:
+            continue
+        if "impossible" in access.operation.binders or is_begun(access.operation):
+            continue
+        found = evidence(view, access)
+        if not found.reach and not found.strong:
+            continue
+        roles = [row.role for row in access.operation.args if row.role in SCOPE_ROLES]
+        where = " or ".join(dict.fromkeys(roles)) or "arguments"
+        part = found.reach[0] if found.reach else "the tenant"
+        yield Problem(
+            f"{access.operation.target} searches all tenants' data: no boundary in its {where}",
+            f"pass {part.removesuffix('()')} in the filter of the search itself, before the ranking",
+            confidence_of(access, found.strong),
+            persona_of(view, access, found),
+            access.operation.target,
+            found.facts,
+            found.trace,
+        )
+
+
+def is_begun(operation: Operation) -> bool:
+    """Whether the call only begins a query, which a later call of the chain scopes and another one runs."""
+    return "chained" in operation.binders and bool(operation.delegates)
+
+
+def persona_of(view: View, access: Access, found: Evidence) -> Persona:
+    """Good evidence: the scope is known to be empty while a boundary is at hand, or the siblings filter."""
+    if access.verdict == "unknown" or view.usage(access) in ("support", "configuration"):
+        return "auditor"
+    if access.operation.method.startswith("count"):
+        return "auditor"  # a number reveals no document
+    own_state = all(name.startswith("self.") for name in found.reach)
+    if not found.peers and (access.confidence == "low" or own_state or not is_built_in_sight(access)):
+        return "pedantic"  # a collection that the constructor chose for the boundary looks the same
+    return "regular"
+
+
+RULE = Rule(
+    code="BND301",
+    name="unfiltered-retrieval",
+    severity="error",
+    summary="a vector or document search with no boundary in filter, namespace, collection or partition",
+    visit={"Call": check_call},
+)
