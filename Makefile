@@ -42,7 +42,12 @@ test: $(VENV)/installed-dev
 	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest --quiet
 	@$(BIN)/python -m pytest
 
-lint: $(VENV)/installed-dev
+# mypy does not follow an editable install whose package has another name than its folder.
+$(VENV)/typings/boundlint_rules: $(VENV)/created
+	@mkdir -p $(@D)
+	ln -sfn $(CURDIR)/rules $@
+
+lint: $(VENV)/installed-dev $(VENV)/typings/boundlint_rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -15,7 +15,7 @@ from conftest import LEAKY_LINE, REPOSITORY
 
 import boundlint
 
-PRIVATE = ("tests", "examples", "benchmarks", "tools", "docs", "typings", ".ci", "rules")
+PRIVATE = ("tests", "examples", "benchmarks", "tools", "docs", ".ci", "rules")
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,16 @@ def _verify_family(family: Family) -> Verification:
             missing.append(name)
         else:
             installed[name] = version
+    other = _other_version(family, installed)
+    if other:
+        return Verification(
+            family=family.name,
+            title=family.title,
+            installed=installed,
+            missing=tuple(missing),
+            operations=len(family.operations),
+            unverified=tuple(f"{operation.target}: {other}" for operation in family.operations),
+        )
     problems = list(_set_up(family))
     unverified: list[str] = []
     for client in family.clients:
@@ -95,6 +105,15 @@ def _verify_family(family: Family) -> Verification:
         unverified=tuple(unverified),
         problems=tuple(problems),
     )
+
+
+def _other_version(family: Family, installed: dict[str, str]) -> str:
+    """Why nothing of a family can be verified here: a client in a version that the family is not about."""
+    for requirement in family.requires:
+        name, specifier = split_requirement(requirement)
+        if name in installed and not satisfies(installed[name], specifier):
+            return f"the family is about {requirement}, here is {installed[name]}"
+    return ""
 
 
 def _set_up(family: Family) -> Iterator[str]:
