@@ -182,7 +182,9 @@ def test_an_entry_about_another_version_is_unverified(site: Path) -> None:
 def test_a_family_about_another_major_version_is_unverified_as_a_whole(site: Path) -> None:
     result = _verify(site, ('requires = ["fakeshop>=1"]', 'requires = ["fakeshop>=2"]'))
     assert (result.verified, result.problems, result.passed) == (0, (), False)
-    assert result.unverified[0] == "fakeshop.client.Client.put: the family is about fakeshop>=2, here is 1.4.0"
+    assert (
+        result.unverified[0] == "fakeshop.client.Client.put: the family is about fakeshop>=2, here is 1.4.0"
+    )
     assert len(result.unverified) == result.operations == 3
 
 
