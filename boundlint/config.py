@@ -229,6 +229,7 @@ _KEYS = (
     *("boundary", "guards", "key-builders", "unscoped", "operation"),
 )
 _BOUNDARY_KEYS = ("names", "types", "current", "factories", "levels")
+_LEVELS = ("tenant", "user")
 _NAME = re.compile(r"[A-Za-z_*?][\w*?]*")
 _DOTTED = re.compile(r"[A-Za-z_*?][\w*?]*(\.[A-Za-z_*?][\w*?]*)*")
 _CODE = re.compile(r"[A-Z]{1,3}[0-9]{0,3}")
@@ -264,6 +265,7 @@ def _boundary(file: _File) -> BoundarySettings:
     table = _mapping(file, ("boundary",), file.table)
     _check_keys(file, ("boundary",), table, _BOUNDARY_KEYS)
     levels = _mapping(file, ("boundary", "levels"), table)
+    _check_keys(file, ("boundary", "levels"), levels, _LEVELS)
     return BoundarySettings(
         names=_dotted(file, ("boundary", "names"), table, _NAME, "a name"),
         types=_dotted(file, ("boundary", "types"), table),

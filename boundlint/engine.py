@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boundlint import __version__, parallel, serialize
+from boundlint.dotted import DottedPatterns
 from boundlint.files import discover
 from boundlint.findings import AnalysisError, Finding, Report, Summary
 from boundlint.index.build import SourceFile, build_index, read_text, survey
 from boundlint.index.cache import Cache, open_cache
+from boundlint.index.project import module_name
 from boundlint.registry import Registry, load_registry
 from boundlint.suppressions import Suppression, apply, parse
 
@@ -109,6 +111,7 @@ def _analyze(
     from boundlint.catalog.loader import load_catalog
     from boundlint.catalog.lookup import build
     from boundlint.flow.analysis import Flow
+    from boundlint.flow.declared import declared
     from boundlint.index.project import Project
     from boundlint.index.receivers import Receivers
     from boundlint.index.vocabulary import mine
@@ -123,9 +126,11 @@ def _analyze(
     ]
     project = Project(index.files)
     lookup = build(load_catalog(registry.catalog_files, settings.operations))
-    vocabulary = mine(project, settings.boundary.names, settings.boundary.types, settings.boundary.current)
+    boundary = settings.boundary
+    vocabulary = mine(project, boundary.names, boundary.types, boundary.current, boundary.levels)
     sources = {source.path: source for source in scope.context}
-    flow = Flow(project, Receivers(project, lookup), vocabulary, Reader(sources))
+    rows = declared(settings.guards, settings.key_builders, boundary.factories)
+    flow = Flow(project, Receivers(project, lookup), vocabulary, Reader(sources), rows)
     marked = flow.mark()
     reported = [source.path for source in scope.reported if source.path in project.files]
     by_file: dict[str, list[Function]] = defaultdict(list)
@@ -172,7 +177,13 @@ def _suppress(
             if isinstance(text, str) and (found := parse(text)):
                 comments[source.path] = found
     applied = apply(
-        findings, comments, rules, known=registry.codes, ran=ran, ignored_in=request.settings.ignored_in
+        findings,
+        comments,
+        rules,
+        known=registry.codes,
+        ran=ran,
+        ignored_in=request.settings.ignored_in,
+        unscoped=Unscoped(request.settings.unscoped),
     )
     kept = sorted(
         (*applied.kept, *applied.problems),
@@ -180,6 +191,22 @@ def _suppress(
     )
     ordered = sorted(set(errors), key=lambda row: (row.path, row.line, row.message))
     return Report(tuple(kept), applied.suppressed, tuple(ordered), summary)
+
+
+class Unscoped:
+    """The reasons that the configuration gives for functions, classes, modules and operations without a scope."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self._reasons = reasons
+        self._patterns = DottedPatterns(reasons)
+
+    def __call__(self, finding: Finding) -> str | None:
+        """Why the place or the operation of a finding needs no scope, with the pattern that says so."""
+        if not self._patterns:
+            return None
+        place = ".".join(filter(None, (module_name(finding.location.path), finding.function)))
+        pattern = self._patterns.covers(place) or self._patterns.covers(finding.operation)
+        return f"unscoped {pattern}: {self._reasons[pattern]}" if pattern else None
 
 
 @dataclass(frozen=True)

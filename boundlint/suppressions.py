@@ -95,24 +95,25 @@ def apply(
     known: Collection[str],
     ran: Collection[str] | None = None,
     ignored_in: Callable[[str, str], str | None] = lambda path, code: None,
+    unscoped: Callable[[Finding], str | None] = lambda finding: None,
 ) -> Applied:
-    """Take out what comments and `per-file-ignores` silence, and report the comments that are at fault.
+    """Take out what comments, `per-file-ignores` and `unscoped` silence, and report the comments that are at fault.
 
     `suppressions` are those of the analyzed files by path, `rules` the selected rules, `known` the codes of
     all rules that exist, `ran` the codes of the rules that really ran (all selected ones when None) and
-    `ignored_in` is `Settings.ignored_in`.
+    `ignored_in` is `Settings.ignored_in`; `unscoped` gives the reason why a finding's place needs no scope.
     """
     ran_codes = {rule.code for rule in rules} if ran is None else set(ran)
     judges = [rule for rule in rules if rule.on_suppression is not None]
     judge_codes = {rule.code for rule in judges}
-    kept, silenced, used = _silence(findings, suppressions, ignored_in)
+    kept, silenced, used = _silence(findings, suppressions, ignored_in, unscoped)
     uses = {
         (path, index): _use(path, item, used.get((path, index), set()), ran_codes - judge_codes, known)
         for path, items in suppressions.items()
         for index, item in enumerate(items)
     }
     raised = [problem for use in uses.values() for rule in judges for problem in _judge(rule, use)]
-    problems, more, used_here = _silence(raised, suppressions, ignored_in)
+    problems, more, used_here = _silence(raised, suppressions, ignored_in, lambda finding: None)
     # A comment may also name the rules about comments; only now it is known whether it had to.
     for (path, index), use in uses.items():
         late = _use(path, use.suppression, used_here.get((path, index), set()), ran_codes & judge_codes, ())
@@ -133,6 +134,7 @@ def _silence(
     findings: Iterable[Finding],
     suppressions: Mapping[str, Sequence[Suppression]],
     ignored_in: Callable[[str, str], str | None],
+    unscoped: Callable[[Finding], str | None],
 ) -> tuple[list[Finding], list[Suppressed], _Used]:
     kept: list[Finding] = []
     silenced: list[Suppressed] = []
@@ -148,6 +150,8 @@ def _silence(
             silenced.append(Suppressed(finding, next(filter(None, reasons), "")))
         elif pattern := ignored_in(path, finding.rule):
             silenced.append(Suppressed(finding, f"per-file-ignores: {pattern}"))
+        elif reason := unscoped(finding):
+            silenced.append(Suppressed(finding, reason))
         else:
             kept.append(finding)
     return kept, silenced, used

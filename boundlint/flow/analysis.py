@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from boundlint.catalog.model import Operation
 from boundlint.flow import names
 from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
+from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.slices import Slices
@@ -55,10 +56,12 @@ class Flow:
         receivers: Receivers,
         vocabulary: Vocabulary,
         read: Callable[[str], str | None],
+        rows: Declared | None = None,
     ) -> None:
         self.project = project
         self.receivers = receivers
         self.vocabulary = vocabulary
+        self.declared = Declarations(rows or declared(), project, receivers)
         self.calls = Calls(self)
         self.models = find_models(project, vocabulary)
         self._peers: dict[str, ModelPeers] = {}
@@ -205,10 +208,12 @@ class Flow:
 
     def _analyze(self, function: Function, body: list[ast.stmt]) -> FunctionFlow:
         environment = {
-            param.name: self._parameter(function, param.name, param.annotation)
+            param.name: self._parameter(function, param.name, param.annotation, param.default)
             for param in function.facts.params
         }
         run = Interpreter(self, function, environment)
+        for name in self.declared.guarded_params(function):
+            run.checked(name, environment[name], "checked by a declared guard before the call")
         run.block(body)
         self._nested(run)
         inside = function.facts.qualname + "."
@@ -257,10 +262,14 @@ class Flow:
             inner.block(node.body)
             self._nested(inner)
 
-    def _parameter(self, function: Function, name: str, annotation: str) -> Value:
+    def _parameter(self, function: Function, name: str, annotation: str, default: str | None = None) -> Value:
         if name in ("self", "cls") and function.facts.owner:
             return CONSTANT
-        held = self.vocabulary.level(name) or self.vocabulary.is_identity(annotation)
+        held = (
+            self.vocabulary.level(name)
+            or self.vocabulary.is_identity(annotation)
+            or self.declared.is_bound_param(function, f"{annotation} {default or ''}")
+        )
         return Value(frozenset({name}) if held else NONE, NONE, frozenset({name}), names.marks(name))
 
     def module_variable(self, path: str, name: str) -> Value:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from boundlint.catalog.model import Argument, Operation
 from boundlint.findings import TraceStep
 from boundlint.flow import names
+from boundlint.flow.declared import NOT_CHECKED
 from boundlint.flow.values import (
     CONSTANT,
     DATA_KINDS,
@@ -32,6 +33,7 @@ from boundlint.index.receivers import LOWER, Callee
 
 if TYPE_CHECKING:
     from boundlint.flow.analysis import Flow
+    from boundlint.flow.declared import Role
     from boundlint.flow.interpret import Interpreter
 
 CALLED_FORMS = frozenset({"method", "function"})
@@ -87,8 +89,19 @@ class Calls:
         if len(given.positional) == 1:
             run.note_prefix(node, given.positional[0][0])
         path = path_of(node.func)
-        name = path.rpartition(".")[2]
+        path.rpartition(".")[2]
         callee = self.flow.receivers.callee(run.function, path)
+        role = self.flow.declared.role(run.function, path)
+        if role:
+            return self._declared(run, node, callee, role, receiver, given)
+        return self._reached(run, node, callee, receiver, given)
+
+    def _reached(
+        self, run: Interpreter, node: ast.Call, callee: Callee, receiver: Value, given: Arguments
+    ) -> Value:
+        """The value of a call by what it reaches."""
+        path = path_of(node.func)
+        name = path.rpartition(".")[2]
         if callee.operation is not None and callee.operation.kind != "database":
             return self._operation(run, node, callee, callee.operation, receiver, given)
         queried = run.lookups.on_call(node, path, callee, receiver, given)
@@ -119,6 +132,46 @@ class Calls:
         if isinstance(node.func, ast.Name) and node.func.id in BUILTINS:
             return value if value.text is None else marked(value)
         return marked(value, "unknown")
+
+    def _declared(
+        self,
+        run: Interpreter,
+        node: ast.Call,
+        callee: Callee,
+        role: Role,
+        receiver: Value,
+        given: Arguments,
+    ) -> Value:
+        """A call of a function that the configuration names: its result, and what it checks, is bound."""
+        path = path_of(node.func)
+        name = f"{path.rpartition('.')[2]}()"
+        result = self._reached(run, node, callee, receiver, given)
+        if role == "guard":
+            for value, argument in (*given.positional, *given.keywords.values()):
+                source = ast.unparse(argument)
+                if isinstance(argument, (ast.Name, ast.Attribute)) and not NOT_CHECKED.match(
+                    source.rpartition(".")[2]
+                ):
+                    run.checked(source, value, f"checked by {path}")
+                run.lookups.protect(value, f"checked by {path}")
+        if role == "key-builder":
+            inside = join([receiver, self.labelled(given), given.spread])
+            ambient = result.carriers - inside.carriers
+            result = replace(
+                inside,
+                carriers=inside.carriers | ambient,
+                marks=inside.marks - {"unknown", "none"},
+                text=None,
+            )
+            if result.maybe or result.params or result.carriers or self._takes_boundary(callee, given):
+                return result  # what goes in decides
+        return replace(result, carriers=result.carriers | {name}, text=None, marks=result.marks - {"none"})
+
+    def _takes_boundary(self, callee: Callee, given: Arguments) -> bool:
+        """Whether a function is handed its boundary, so that it reads none by itself."""
+        level = self.flow.vocabulary.level
+        params = callee.function.facts.params if callee.function is not None else ()
+        return any(level(param.name) for param in params) or any(level(key) for key in given.keywords)
 
     def labelled(self, given: Arguments) -> Value:
         """The arguments in one, a boundary keyword making a boundary of its value."""

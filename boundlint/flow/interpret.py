@@ -245,6 +245,15 @@ class Interpreter:
             return value
         return Value(value.carriers | {label}, value.maybe, value.params, value.marks)
 
+    def checked(self, source: str, value: Value, reason: str) -> None:
+        """A declared guard has bound a variable or attribute to the boundary: from here on it carries it."""
+        self.lookups.checked_ids.setdefault(source, reason)
+        if value.carriers or value.is_constant:
+            return
+        proven = Value(frozenset({source}), NONE, value.params, value.marks, value.text)
+        if source.replace(".", "").isidentifier():
+            self.env[source] = proven
+
     def _mutate(self, target: ast.expr, added: Value) -> None:
         """A container or object takes a value in: whatever the value carries, the container carries."""
         while isinstance(target, (ast.Attribute, ast.Subscript, ast.Call)):
@@ -285,10 +294,10 @@ class Interpreter:
 
     def _attribute(self, node: ast.Attribute) -> Value:
         path = path_of(node)
+        known = self.env.get(path)
+        if known is not None:
+            return known
         if path.startswith("self.") and path.count(".") == 1:
-            known = self.env.get(path)
-            if known is not None:
-                return known
             if self.vocabulary.level(node.attr):
                 self.ambient.add(path)
                 return Value(frozenset({path}))
@@ -549,6 +558,8 @@ def _merge_environments(ends: Sequence[Environment]) -> Environment:
     merged = {}
     for name in {name for end in ends for name in end}:
         rows = [end[name] for end in ends if name in end]
+        if "." in name and len(rows) < len(ends) and not name.startswith("self."):
+            continue  # an attribute that a guard checked on some paths only
         first = rows[0]
         merged[name] = first if all(row is first for row in rows) else merge(rows)
     return merged

@@ -49,6 +49,9 @@ SILENT_CALL = re.compile(
     r"^(?:print|log|debug|info|warning|warn|error|exception|critical|track|emit|capture|publish|append|add|format|join|str|len|dict|list|set|"
     r"isinstance|delay|apply_async|send|send_task|enqueue|create|insert|save|audit|record|jsonify|get_json_result|model_dump|to_dict)$"
 )
+RUNS_QUERY = frozenset(
+    "execute scalars scalar exec stream stream_scalars".split()
+)  # of a session, given a query
 DEEPEST = 4  # calls between a query and the function that answers for it
 
 
@@ -119,6 +122,8 @@ class Lookups:
         model = self._begun(node, name, callee, receiver, given)
         if model is not None:
             return self._begin(node, name, model, receiver, given)
+        if receiver.carriers and name in RUNS_QUERY:
+            self._bind_session(receiver, given)
         marks = {mark for mark in receiver.marks if mark.startswith("lookup@")}
         if marks and isinstance(node.func, ast.Attribute):
             for mark in marks:
@@ -316,6 +321,22 @@ class Lookups:
                     named or carries
                 ):
                     self.checked_ids.setdefault(ast.unparse(part), reason)
+
+    def _bind_session(self, session: Value, given: Arguments) -> None:
+        """A query that runs in a session bound to the boundary is scoped by it."""
+        for value, _ in given.positional[:1]:
+            for mark in _lookups(value):
+                lookup = self.found.get(mark)
+                if lookup is not None:
+                    predicate = replace(
+                        lookup.predicate, carriers=lookup.predicate.carriers | session.carriers
+                    )
+                    self.found[mark] = replace(lookup, predicate=predicate)
+
+    def protect(self, value: Value, reason: str) -> None:
+        """A guard has checked the record that a value is, or is made of."""
+        for mark in _lookups(value):
+            self._protect(mark, reason)
 
     def _protect(self, mark: str, reason: str) -> None:
         lookup = self.found.get(mark)

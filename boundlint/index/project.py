@@ -75,7 +75,7 @@ class Project:
         self._modules: dict[str, list[str]] = defaultdict(list)
         self._module_names: dict[str, str] = {}
         for path in self.files:
-            name = _module_name(path)
+            name = module_name(path)
             self._module_names[path] = name
             self._modules[name.rpartition(".")[2]].append(path)
         self._functions: dict[str, dict[str, Function]] = {}
@@ -269,7 +269,8 @@ def last_name(path: str) -> str:
     return name
 
 
-def _module_name(path: str) -> str:
+def module_name(path: str) -> str:
+    """Dotted module name of a root-relative path."""
     name = path[:-3].replace("/", ".") if path.endswith(".py") else path.replace("/", ".")
     return name.removesuffix(".__init__") if name != "__init__" else ""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from boundlint.index.facts import ClassFacts, FunctionFacts
@@ -66,7 +68,8 @@ COMMON_SHARE = 0.25
 class Vocabulary:
     """Carrier names with their level, and the types and getters that hold a boundary.
 
-    `strict` names are evidence ("a boundary is in reach"); `wide` names suffice to call a value scoped.
+    `strict` names are evidence ("a boundary is in reach"); `wide` names suffice to call a value scoped;
+    `patterns` are strict names of the configuration with a `*` in them.
     """
 
     strict: Mapping[str, Level]
@@ -75,6 +78,7 @@ class Vocabulary:
     getters: frozenset[str]
     evidence: Mapping[str, str] = field(default_factory=dict)
     shown: bool = True
+    patterns: tuple[tuple[re.Pattern[str], Level], ...] = ()
     _levels: dict[str, Level | None] = field(default_factory=dict)
 
     def level(self, name: str) -> Level | None:
@@ -85,6 +89,8 @@ class Vocabulary:
         found: Level | None = None
         if name[:1].isupper():  # a class, such as the identity class itself
             pass
+        elif (declared := self.declared(plain)) is not None:
+            found = declared
         elif plain in NEVER or plain.endswith(
             ("_count", "_name", "_agent", "_prompt", "_message", "_query", "_input")
         ):
@@ -100,9 +106,15 @@ class Vocabulary:
         self._levels[name] = found
         return found
 
+    def declared(self, plain: str) -> Level | None:
+        """The level that a pattern of the configuration gives to a name in snake case."""
+        return next((level for pattern, level in self.patterns if pattern.fullmatch(plain)), None)
+
     def is_strict(self, name: str) -> bool:
         """Whether the name is good evidence of a boundary."""
         plain = normal(name)
+        if self.patterns and self.declared(plain) is not None:
+            return True
         return plain in self.strict or (
             plain not in NEVER
             and plain not in self.wide
@@ -132,16 +144,23 @@ def normal(name: str) -> str:
 
 
 def mine(
-    project: Project, names: Iterable[str] = (), types: Iterable[str] = (), getters: Iterable[str] = ()
+    project: Project,
+    names: Iterable[str] = (),
+    types: Iterable[str] = (),
+    getters: Iterable[str] = (),
+    levels: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> Vocabulary:
     """The vocabulary of a project; the arguments are what its configuration adds."""
     strict: dict[str, Level] = dict.fromkeys(TENANT, "tenant")
     strict.update(dict.fromkeys(USER, "user"))
     wide: dict[str, Level] = dict.fromkeys(CONDITIONAL, "scope")
     evidence: dict[str, str] = {}
-    for name in names:
-        strict[normal(name.rpartition(".")[2])] = "tenant"
+    patterns: dict[str, Level] = dict.fromkeys(names, "tenant")
+    for level, members in levels.items():
+        patterns.update(dict.fromkeys(members, "user" if level == "user" else "tenant"))
+    for name in patterns:
         evidence[name] = "configuration"
+    compiled = tuple((re.compile(fnmatch.translate(normal(name))), level) for name, level in patterns.items())
     columns: Counter[str] = Counter()
     models = 0
     identity = {name.rpartition(".")[2] for name in types}
@@ -188,8 +207,11 @@ def mine(
     for function in project.all_functions():
         for param in function.facts.params:
             plain = normal(param.name)
-            if plain in strict or any(
-                t.rpartition(".")[2] in identity for t in named_types(param.annotation)
+            declared = any(pattern.fullmatch(plain) for pattern, _ in compiled)
+            if (
+                declared
+                or plain in strict
+                or any(t.rpartition(".")[2] in identity for t in named_types(param.annotation))
             ):
                 shown[plain] += 1
     for name, count in shown.items():
@@ -201,7 +223,7 @@ def mine(
         ):
             wide.setdefault(name, "user")
             evidence[name] = f"{count} parameters typed as an identity"
-    has = bool(shown) or bool(identity) or any(normal(c) in strict for c in columns)
+    has = bool(shown) or bool(identity) or bool(patterns) or any(normal(c) in strict for c in columns)
     return Vocabulary(
         strict,
         wide,
@@ -209,6 +231,7 @@ def mine(
         frozenset(normal(g.rpartition(".")[2].rpartition(":")[2]) for g in getters),
         evidence,
         has,
+        compiled,
     )
 
 
