@@ -7,8 +7,8 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boundlint import files
 from boundlint.config import ConfigError, Settings, load_settings
@@ -16,6 +16,9 @@ from boundlint.findings import AnalysisError, Report
 from boundlint.output import Context, printable
 from boundlint.personas import narrow
 from boundlint.registry import Registry, load_registry
+
+if TYPE_CHECKING:
+    from boundlint.engine import Request
 
 STDIN = Path("-")
 _TEXT_FORMATS = ("rich", "concise")
@@ -32,8 +35,7 @@ def check(options: argparse.Namespace) -> int:
     paths, stdin_name = _targets(options)
     settings = _settings(options, registry, paths, stdin_name)
     if options.show_settings:
-        print(_describe(settings, registry), end="")
-        return 0
+        return _show(options, settings, registry, paths, stdin_name)
     report, sources = _run(options, settings, paths, stdin_name)
     report = narrow(report, settings.persona, settings.min_confidence)
     context = Context(
@@ -107,7 +109,6 @@ def _run(
 ) -> tuple[Report, dict[str, str]]:
     """The report, and the text of what is not on the disk by its path in the report."""
     from boundlint import engine
-    from boundlint.index.cache import CACHE_DIRECTORY
 
     stdin, sources = None, {}
     if stdin_name is not None:
@@ -117,7 +118,22 @@ def _run(
         if isinstance(text, AnalysisError):
             return Report(errors=(text,)), {}
         stdin, sources = (place, text), {name: text}
-    request = engine.Request(
+    request = _request(options, settings, paths, stdin)
+    if options.quiet or not sys.stderr.isatty():
+        return engine.check(request), sources
+    from boundlint.cli_progress import ProgressBar
+
+    with ProgressBar() as bar:
+        return engine.check(request, bar.update), sources
+
+
+def _request(
+    options: argparse.Namespace, settings: Settings, paths: list[Path], stdin: tuple[Path, str] | None
+) -> Request:
+    from boundlint.engine import Request
+    from boundlint.index.cache import CACHE_DIRECTORY
+
+    return Request(
         paths=tuple(paths),
         settings=settings,
         jobs=options.jobs or _cores(),
@@ -125,12 +141,26 @@ def _run(
         stdin=stdin,
         suppressions=not options.no_suppressions,
     )
-    if options.quiet or not sys.stderr.isatty():
-        return engine.check(request), sources
-    from boundlint.cli_progress import ProgressBar
 
-    with ProgressBar() as bar:
-        return engine.check(request, bar.update), sources
+
+def _show(
+    options: argparse.Namespace,
+    settings: Settings,
+    registry: Registry,
+    paths: list[Path],
+    stdin_name: Path | None,
+) -> int:
+    """Print the settings and, as comments, what the project shows of itself; nothing is checked."""
+    from boundlint import engine
+    from boundlint.cli_settings import describe_project, describe_settings
+
+    print(describe_settings(settings, registry), end="")
+    found = [settings.root] if stdin_name is not None else paths
+    known = engine.understand(_request(options, settings, found, None))
+    print(describe_project(known.vocabulary, known.isolation), end="")
+    report = Report(errors=known.errors)
+    _tell(report, Context(settings.root, Path.cwd(), registry.rules), quiet=True)
+    return 2 if known.errors else 0
 
 
 def _cores() -> int:
@@ -203,40 +233,3 @@ def _statistics(report: Report, as_json: bool) -> str:
         rows = [{"rule": rule, "name": name, "count": count} for (rule, name), count in ordered]
         return json.dumps(rows, indent=2) + "\n"
     return "".join(f"{count:>6}  {rule}  {name}\n" for (rule, name), count in ordered)
-
-
-def _describe(settings: Settings, registry: Registry) -> str:
-    """The settings in the form of the configuration file, all of them, and which rules run."""
-    boundary = settings.boundary
-    running = [rule.code for rule in registry.rules if settings.selects(rule.code)]
-    rows: list[tuple[str, object]] = [
-        ("# root", str(settings.root)),
-        ("# configuration", str(settings.config_path) if settings.config_path else "none found"),
-        ("# rules that run", running),
-        ("select", settings.select),
-        ("ignore", settings.ignore),
-        ("extend-select", settings.extend_select),
-        ("persona", settings.persona),
-        ("min-confidence", settings.min_confidence),
-        ("exclude", settings.exclude),
-        ("per-file-ignores", settings.per_file_ignores),
-        ("boundary.names", boundary.names),
-        ("boundary.types", boundary.types),
-        ("boundary.current", boundary.current),
-        ("boundary.factories", boundary.factories),
-        ("boundary.levels", boundary.levels),
-        ("guards", settings.guards),
-        ("key-builders", settings.key_builders),
-        ("unscoped", settings.unscoped),
-        ("# operation", [operation.target for operation in settings.operations]),
-    ]
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in rows)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, Mapping):
-        inside = ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_toml(item) for item in value)}]"
-    return json.dumps(value, ensure_ascii=False)

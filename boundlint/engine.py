@@ -25,7 +25,10 @@ from boundlint.suppressions import Suppression, apply, parse
 if TYPE_CHECKING:
     from boundlint.config import Settings
     from boundlint.flow.analysis import Flow
-    from boundlint.index.project import Function
+    from boundlint.index.isolation import Isolation
+    from boundlint.index.project import Function, Project
+    from boundlint.index.receivers import Receivers
+    from boundlint.index.vocabulary import Vocabulary
     from boundlint.rule import Rule
 
 Progress = Callable[[str, int, int], None]
@@ -51,6 +54,17 @@ class Scope:
 
     reported: tuple[SourceFile, ...]
     context: tuple[SourceFile, ...]
+    errors: tuple[AnalysisError, ...]
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """The project as the index shows it, and what of the reported files could not be analyzed."""
+
+    project: Project
+    receivers: Receivers
+    vocabulary: Vocabulary
+    isolation: Isolation
     errors: tuple[AnalysisError, ...]
 
 
@@ -105,32 +119,54 @@ def find_files(request: Request) -> Scope:
     return Scope(mine, tuple(sources), tuple(problems))
 
 
-def _analyze(
+def understand(request: Request, progress: Progress | None = None) -> Understanding:
+    """What a run knows of the project before it follows any function: its vocabulary, how it isolates."""
+    registry = load_registry()
+    scope = find_files(request)
+    cache = open_cache(request.cache_dir, _stamp(registry)) if request.cache_dir is not None else None
+    try:
+        return _understand(request, scope, registry, cache, progress or (lambda stage, done, total: None))
+    finally:
+        if cache is not None:
+            cache.close()
+
+
+def _understand(
     request: Request, scope: Scope, registry: Registry, cache: Cache | None, tell: Progress
-) -> Report:
+) -> Understanding:
     from boundlint.catalog.loader import load_catalog
     from boundlint.catalog.lookup import build
-    from boundlint.flow.analysis import Flow
-    from boundlint.flow.declared import declared
+    from boundlint.index.isolation import find_isolation
     from boundlint.index.project import Project
     from boundlint.index.receivers import Receivers
     from boundlint.index.vocabulary import mine
 
-    settings = request.settings
     sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     total = len(scope.context)
     index = build_index(scope.context, cache, request.jobs, lambda done: tell("index", done, total))
-    errors = [
-        *scope.errors,
-        *(e for e in index.errors if e.path in {source.path for source in scope.reported}),
-    ]
+    asked = {source.path for source in scope.reported}
+    errors = (*scope.errors, *(error for error in index.errors if error.path in asked))
     project = Project(index.files)
-    lookup = build(load_catalog(registry.catalog_files, settings.operations))
-    boundary = settings.boundary
+    boundary = request.settings.boundary
     vocabulary = mine(project, boundary.names, boundary.types, boundary.current, boundary.levels)
+    lookup = build(load_catalog(registry.catalog_files, request.settings.operations))
+    receivers = Receivers(project, lookup)
+    isolation = find_isolation(project, receivers, vocabulary)
+    return Understanding(project, receivers, vocabulary, isolation, errors)
+
+
+def _analyze(
+    request: Request, scope: Scope, registry: Registry, cache: Cache | None, tell: Progress
+) -> Report:
+    from boundlint.flow.analysis import Flow
+    from boundlint.flow.declared import declared
+
+    settings = request.settings
+    known = _understand(request, scope, registry, cache, tell)
+    project, vocabulary, errors = known.project, known.vocabulary, list(known.errors)
     sources = {source.path: source for source in scope.context}
-    rows = declared(settings.guards, settings.key_builders, boundary.factories)
-    flow = Flow(project, Receivers(project, lookup), vocabulary, Reader(sources), rows)
+    rows = declared(settings.guards, settings.key_builders, settings.boundary.factories)
+    flow = Flow(project, known.receivers, vocabulary, Reader(sources), rows, known.isolation)
     marked = flow.mark()
     reported = [source.path for source in scope.reported if source.path in project.files]
     by_file: dict[str, list[Function]] = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from boundlint.catalog.model import Operation
@@ -17,6 +17,8 @@ from boundlint.flow.lookups import class_mark
 from boundlint.flow.slices import Slices
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge
+from boundlint.index.dependencies import injected
+from boundlint.index.isolation import Isolation
 from boundlint.index.models import find_models, service_models
 from boundlint.index.project import Class, Function, Project
 from boundlint.index.receivers import Receivers
@@ -57,11 +59,13 @@ class Flow:
         vocabulary: Vocabulary,
         read: Callable[[str], str | None],
         rows: Declared | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self.project = project
         self.receivers = receivers
         self.vocabulary = vocabulary
         self.declared = Declarations(rows or declared(), project, receivers)
+        self.isolation = isolation or Isolation()
         self.calls = Calls(self)
         self.models = find_models(project, vocabulary)
         self._peers: dict[str, ModelPeers] = {}
@@ -268,9 +272,23 @@ class Flow:
         held = (
             self.vocabulary.level(name)
             or self.vocabulary.is_identity(annotation)
-            or self.declared.is_bound_param(function, f"{annotation} {default or ''}")
+            or self._is_injected_bound(function, name, (annotation, default or ""))
         )
         return Value(frozenset({name}) if held else NONE, NONE, frozenset({name}), names.marks(name))
+
+    def _is_injected_bound(self, function: Function, name: str, texts: Sequence[str]) -> bool:
+        """Whether a dependency hands in a client or session that it bound to the boundary."""
+        for module, path in (pair for text in texts for pair in injected(self.project, function, text)):
+            if self.declared.role(module, path) == "factory":
+                return True
+            typed = self.receivers.type_of(function, name)
+            if typed is not None and self.project.class_named(typed.name) is not None:
+                continue  # a service of the project: what it does with its boundary is seen in its methods
+            callee = self.receivers.callee(module, path).function
+            summary = self.summary(callee) if callee is not None and callee != function else None
+            if summary is not None and summary.returned.carriers:
+                return True
+        return False
 
     def module_variable(self, path: str, name: str) -> Value:
         """The value of a name that a function does not bind itself."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from boundlint.dotted import DottedPatterns
+from boundlint.index.dependencies import injected
 from boundlint.index.project import Function, Project
 from boundlint.index.receivers import Callee, Receivers
 
@@ -21,7 +22,6 @@ NOT_CHECKED = re.compile(
     r"^_?(?:db|database|session|db_session|conn|connection|client|engine|tx|transaction|cursor|request|req|"
     r"response|self|cls|settings|config|logger|log)$"
 )
-DEPENDS = re.compile(r"\b(?:Depends|Security|Provide|Inject)\(\s*([\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -101,24 +101,19 @@ class Declarations:
         if not self._rows.guards:
             return frozenset()
         facts = function.facts
-        module = self._project.functions(function.path)[""]
         own = {param.name for param in facts.params if not NOT_CHECKED.match(param.name)}
         found: set[str] = set()
-        texts = [*facts.decorators, *(f"{param.annotation} {param.default or ''}" for param in facts.params)]
+        texts = [*facts.decorators]
+        for param in facts.params:
+            texts += [param.annotation, param.default or ""]
         for text in texts:
-            for name in DEPENDS.findall(text):
+            for module, name in injected(self._project, function, text):
                 if self.role(module, name) == "guard":
                     guard = self._receivers.callee(module, name).function
                     found |= own if guard is None else own & {param.name for param in guard.facts.params}
+        module = self._project.functions(function.path)[""]
         for decorator in facts.decorators:
             name = decorator.partition("(")[0].strip()
             if name.replace(".", "").isidentifier() and self.role(module, name) == "guard":
                 found |= own
         return frozenset(found)
-
-    def is_bound_param(self, function: Function, text: str) -> bool:
-        """Whether an annotation or default injects what a declared factory makes."""
-        if not self._rows.factories:
-            return False
-        module = self._project.functions(function.path)[""]
-        return any(self.role(module, name) == "factory" for name in DEPENDS.findall(text))

@@ -36,6 +36,8 @@ MUTATORS = frozenset(
 )
 LOGGED_TEXT = 80  # characters of source quoted in a message
 FILTER_NAME = re.compile(r"(?:^|_)(?:filters?|where|conditions?|criteria|predicate)$")
+RUNS_SQL = frozenset({"execute", "exec", "exec_driver_sql"})
+SETS_TENANT = re.compile(r"\s*(?:SET\s|SELECT\s+(?:pg_catalog\.)?set_config\()", re.IGNORECASE)
 SHORT_DIGEST = 12  # hex digits (48 bits): by the birthday bound, two of some 16 million boundaries collide
 
 
@@ -174,6 +176,8 @@ class Interpreter:
         call = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MUTATORS:
             self._mutate(call.func.value, value)
+        elif isinstance(call, ast.Call) and _sets_tenant(call):
+            self._mutate(call.func, value)
 
     def _return(self, node: ast.Return) -> bool:
         self.returns.append(self.value(node.value) if node.value is not None else NOTHING)
@@ -485,6 +489,14 @@ class Interpreter:
         for argument in node.args:
             if _loses_a_condition(argument):
                 self._note("boolean-operator", argument, ast.unparse(argument))
+
+
+def _sets_tenant(call: ast.Call) -> bool:
+    """`session.execute(text("SET app.tenant = :id"), …)`: what follows in the session is bound to it."""
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr in RUNS_SQL and call.args):
+        return False
+    texts = (part for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant))
+    return any(isinstance(part.value, str) and SETS_TENANT.match(part.value) for part in texts)
 
 
 def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:

@@ -52,6 +52,7 @@ SILENT_CALL = re.compile(
 RUNS_QUERY = frozenset(
     "execute scalars scalar exec stream stream_scalars".split()
 )  # of a session, given a query
+ADDED = "*isolation*"  # the carrier that stands for what the project adds to every query
 DEEPEST = 4  # calls between a query and the function that answers for it
 
 
@@ -244,7 +245,7 @@ class Lookups:
             self.run.function,
             _place(node),
             ast.unparse(node)[:200],
-            Value(receiver.carriers, receiver.maybe, receiver.params),
+            Value(receiver.carriers | self._added(model, node), receiver.maybe, receiver.params),
             NONE,
             (),
             CONSTANT,
@@ -253,6 +254,11 @@ class Lookups:
         self._extend(lookup.mark, node, given, begins=True)
         known = self.found[lookup.mark]
         return Value(known.predicate.carriers, known.predicate.maybe, NONE, frozenset({"data", lookup.mark}))
+
+    def _added(self, model: Model, node: ast.Call) -> frozenset[str]:
+        """What the project adds to every plain query on a model: an ORM event, a default manager."""
+        by = self.run.flow.isolation.scopes(model.cls.name, path_of(node.func))
+        return frozenset({ADDED}) if by else NONE
 
     def _extend(self, mark: str, node: ast.Call, given: Arguments, begins: bool = False) -> None:
         """Add what a call on the query compares."""
@@ -281,6 +287,8 @@ class Lookups:
             if IDENTIFIER.match(keyword) and not self.run.vocabulary.is_strict(keyword.partition("__")[0]):
                 _add_id(ids, id_values, argument, value)
         predicate = join([lookup.predicate, self.run.flow.calls.labelled(given), given.spread])
+        if name == "execution_options":  # the usual way to tell the event not to
+            predicate = replace(predicate, carriers=predicate.carriers - {ADDED})
         maybe = predicate.maybe | {"**"} if given.open_ended or given.starred else predicate.maybe
         predicate = Value(predicate.carriers, maybe, predicate.params, predicate.marks & {"unknown"})
         effect = _effect(name) if name in ("delete", "update") and not begins else lookup.effect

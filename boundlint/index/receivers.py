@@ -14,6 +14,7 @@ from typing import Literal
 from boundlint.catalog.lookup import Lookup
 from boundlint.catalog.model import Operation
 from boundlint.findings import Confidence
+from boundlint.index.dependencies import injected
 from boundlint.index.project import Class, Function, Project, last_name, split_path
 
 DEEPEST = 12  # steps of one resolution
@@ -356,6 +357,10 @@ class Receivers:
                         return Typed(returned, LOWER[typed.confidence])
         return None
 
+    def returned_type(self, function: Function) -> Typed | None:
+        """The type of what a project function returns."""
+        return self._returned(function, DEEPEST)
+
     def _returned(
         self, callee: Function, depth: int, receiver: str = "", caller: Function | None = None
     ) -> Typed | None:
@@ -375,11 +380,9 @@ class Receivers:
 
     def _dependency(self, function: Function, text: str, depth: int) -> Typed | None:
         """The result of a dependency: `Depends(get_store)` as a default or inside `Annotated`."""
-        match = re.search(r"\b(?:Depends|Security|Provide|Inject)\(\s*([\w.]+)", text)
-        if match is None:
-            return None
-        module = self.project.functions(function.path)[""]
-        return self.type_of(module, f"{match[1]}()", depth)
+        for module, name in injected(self.project, function, text):
+            return self.type_of(module, f"{name}()", depth)
+        return None
 
     def _annotated(self, path: str, annotation: str) -> Typed | None:
         """The class that an annotation names; aliases such as `DB = Annotated[Session, ...]` are followed."""

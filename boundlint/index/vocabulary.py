@@ -80,6 +80,9 @@ class Vocabulary:
     shown: bool = True
     patterns: tuple[tuple[re.Pattern[str], Level], ...] = ()
     _levels: dict[str, Level | None] = field(default_factory=dict)
+    _strict_names: dict[str, bool] = field(default_factory=dict)
+    _getter_names: dict[str, bool] = field(default_factory=dict)
+    _identities: dict[str, bool] = field(default_factory=dict)
 
     def level(self, name: str) -> Level | None:
         """The level of the boundary that a name holds, in the wide sense; None for any other name."""
@@ -112,7 +115,12 @@ class Vocabulary:
 
     def is_strict(self, name: str) -> bool:
         """Whether the name is good evidence of a boundary."""
-        plain = normal(name)
+        known = self._strict_names.get(name)
+        if known is None:
+            known = self._strict_names[name] = self._is_strict(normal(name))
+        return known
+
+    def _is_strict(self, plain: str) -> bool:
         if self.patterns and self.declared(plain) is not None:
             return True
         return plain in self.strict or (
@@ -123,16 +131,23 @@ class Vocabulary:
 
     def is_getter(self, name: str) -> bool:
         """Whether a call of this name returns a boundary, such as `get_current_user`."""
-        plain = normal(name)
-        return plain in self.getters or (
-            bool(GETTER.match(plain)) and plain not in ("user", "account", "auth", "get_user", "get_account")
-        )
+        known = self._getter_names.get(name)
+        if known is None:
+            plain = normal(name)
+            known = self._getter_names[name] = plain in self.getters or (
+                bool(GETTER.match(plain))
+                and plain not in ("user", "account", "auth", "get_user", "get_account")
+            )
+        return known
 
     def is_identity(self, annotation: str) -> bool:
         """Whether a parameter of this annotation is, or wraps, an identity object; a list of them is none."""
-        if COLLECTION.match(annotation):
-            return False
-        return any(word in self.types for word in re.findall(r"\w+", annotation))
+        known = self._identities.get(annotation)
+        if known is None:
+            known = self._identities[annotation] = not COLLECTION.match(annotation) and any(
+                word in self.types for word in re.findall(r"\w+", annotation)
+            )
+        return known
 
 
 def normal(name: str) -> str:
