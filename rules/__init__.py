@@ -13,6 +13,7 @@ MODULES = (
     "suppressions.suppression_without_reason",
     "boundary.function_without_boundary",
     "memory.unscoped_memory_key",
+    "memory.shared_memory_object",
     "memory.ambiguous_scope_key",
     "retrieval.unfiltered_retrieval",
     "retrieval.post_ranking_filter",

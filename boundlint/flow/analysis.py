@@ -14,6 +14,7 @@ from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.lookups import class_mark
+from boundlint.flow.shared import SharedObjects, may_share
 from boundlint.flow.slices import Slices
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge
@@ -70,7 +71,8 @@ class Flow:
         self.models = find_models(project, vocabulary)
         self._peers: dict[str, ModelPeers] = {}
         self.services = service_models(project, self.models)
-        self._slices = Slices(project, read)
+        self.shared_objects = SharedObjects(self)
+        self.slices = Slices(project, read)
         self._summaries: dict[Function, FunctionFlow | None] = {}
         self._modules: dict[str, Environment] = {}
         self._classes: dict[Class, Environment] = {}
@@ -110,6 +112,9 @@ class Flow:
                         found[caller] = distance
                         reached.append(caller)
             level = reached
+        for function in self.project.all_functions():
+            if function not in found and may_share(self, function):
+                found[function] = DEEPEST_OBLIGATION
         self._marked = frozenset(found)
         return found
 
@@ -163,6 +168,10 @@ class Flow:
             if operation is not None and operation.kind == "cache" and operation.form == "decorator":
                 return operation
         return None
+
+    def calls_named(self, name: str) -> bool:
+        """Whether a function, other than module code, calls something of this name."""
+        return any(function.facts.qualname for function, _ in self._calls_named.get(name, ()))
 
     def callers(self, function: Function) -> list[Function]:
         """The functions that call this one, each once."""
@@ -220,6 +229,8 @@ class Flow:
             run.checked(name, environment[name], "checked by a declared guard before the call")
         run.block(body)
         self._nested(run)
+        if not function.facts.qualname:
+            run.shared.on_module()
         inside = function.facts.qualname + "."
         nested = [f for f in self.project.functions(function.path).values() if f.facts.parent]
         mentions = [
@@ -242,6 +253,7 @@ class Flow:
             frozenset(run.ambient - params),
             self.memoizer(function) if function.facts.decorators else None,
             run.lookups.finish(),
+            tuple(run.shared.found.values()),
         )
 
     def reach_of(self, function: Function) -> tuple[str, ...]:
@@ -262,6 +274,7 @@ class Flow:
                 environment[param.name] = Value(value.carriers, NONE, NONE, value.marks | {"unknown"})
             inner = Interpreter(self, function, environment)
             inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
+            inner.shared.found = run.shared.found
             inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
             inner.block(node.body)
             self._nested(inner)
@@ -338,11 +351,7 @@ class Flow:
         module = self.project.functions(cls.path)[""]
         run = Interpreter(self, module, {})
         run.block(
-            [
-                row
-                for row in self._slices.class_statements(cls)
-                if isinstance(row, (ast.Assign, ast.AnnAssign))
-            ]
+            [row for row in self.slices.class_statements(cls) if isinstance(row, (ast.Assign, ast.AnnAssign))]
         )
         found = {name: self._reassigned(cls, name, value) for name, value in run.env.items()}
         start = self.project.functions(cls.path).get(f"{cls.facts.qualname}.__init__")
@@ -370,13 +379,13 @@ class Flow:
             return known
         self._modules[path] = {}
         run = Interpreter(self, self.project.functions(path)[""], {})
-        run.block(self._slices.module_statements(path))
+        run.block(self.slices.module_statements(path))
         self._modules[path] = run.env
         return self._modules[path]
 
     def _body(self, function: Function) -> list[ast.stmt] | None:
         """The statements of a function; None when its source is gone."""
         if not function.facts.qualname:
-            return self._slices.module_statements(function.path)
-        node = self._slices.function(function)
+            return self.slices.module_statements(function.path)
+        node = self.slices.function(function)
         return node.body if node is not None else None

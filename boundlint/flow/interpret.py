@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.flow import names
 from boundlint.flow.lookups import Lookups
+from boundlint.flow.shared import Shared
 from boundlint.flow.values import (
     CONSTANT,
     HOLE,
@@ -55,6 +56,7 @@ class Interpreter:
         self.oddities: dict[tuple[int, int], Oddity] = {}
         self.ambient: set[str] = set()
         self.lookups = Lookups(self, flow.models, flow.services)
+        self.shared = Shared(self)
         self._pending: dict[str, tuple[int, int, str]] = {}  # scoped filters that nobody has read yet
         self.nested: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
 
@@ -144,9 +146,11 @@ class Interpreter:
                 self._note_overwritten(node, target.id, value)
             pairs = _unpacked(target, node.value)
             for item, part in pairs:
+                self.shared.on_assign(node, item, part, self.value(part))
                 self._bind(item, self.value(part))
             if pairs:
                 continue
+            self.shared.on_assign(node, target, node.value, value)
             self._bind(target, value)
 
     def _note_overwritten(self, node: ast.Assign, name: str, value: Value) -> None:
@@ -161,10 +165,13 @@ class Interpreter:
 
     def _annotated(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
-            self._bind(node.target, self.value(node.value))
+            value = self.value(node.value)
+            self.shared.on_assign(node, node.target, node.value, value)
+            self._bind(node.target, value)
 
     def _augmented(self, node: ast.AugAssign) -> None:
         added = self.value(node.value)
+        self.shared.on_assign(node, node.target, node.value, added)
         if isinstance(node.target, ast.Name):
             before = self.env.get(node.target.id, UNKNOWN)
             self.env[node.target.id] = _concatenate([before, added])
@@ -176,6 +183,7 @@ class Interpreter:
         call = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MUTATORS:
             self._mutate(call.func.value, value)
+            self.shared.on_call(call)
         elif isinstance(call, ast.Call) and _sets_tenant(call):
             self._mutate(call.func, value)
 
@@ -190,6 +198,9 @@ class Interpreter:
 
     def _leave(self, node: ast.stmt) -> bool:
         return False
+
+    def _global(self, node: ast.Global) -> None:
+        self.shared.globals.update(node.names)
 
     def _define(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for decorator in node.decorator_list:
@@ -600,6 +611,7 @@ STATEMENTS: dict[type[ast.stmt], Callable[..., object]] = {
     ast.Import: Interpreter._skip,
     ast.ImportFrom: Interpreter._skip,
     ast.Delete: Interpreter._delete,
+    ast.Global: Interpreter._global,
 }
 if hasattr(ast, "TryStar"):
     STATEMENTS[ast.TryStar] = Interpreter._try

@@ -12,6 +12,7 @@ from boundlint.index.project import Function
 
 if TYPE_CHECKING:
     from boundlint.flow.lookups import Lookup
+    from boundlint.flow.shared import SharedWrite
 
 Verdict = Literal["scoped", "maybe", "open", "unknown", "unscoped"]
 OddityKind = Literal["boolean-operator", "overwritten", "prefix-match", "truncated-digest"]
@@ -211,6 +212,7 @@ class FunctionFlow:
     ambient: frozenset[str] = NONE
     memoized: Operation | None = None
     lookups: tuple[Lookup, ...] = ()
+    shared: tuple[SharedWrite, ...] = ()
 
     @property
     def obligations(self) -> tuple[Access, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Location, TraceStep
 from boundlint.flow.lookups import Lookup
+from boundlint.flow.shared import SharedWrite
 from boundlint.flow.usage import Usage, usage_of
 from boundlint.flow.values import Access, FunctionFlow, Oddity, PostFilter
 from boundlint.index.project import Function
@@ -110,6 +111,13 @@ class View:
         """The queries on customers' models that begin at a call node."""
         span = self._span(node)
         return (row for row in self.flow.lookups if row.span == span)
+
+    def shared(self, node: cst.CSTNode) -> Iterator[SharedWrite]:
+        """What a statement or call puts into an object that all requests share."""
+        if not self.flow.shared:
+            return iter(())
+        span = self._span(node)
+        return (row for row in self.flow.shared if row.span == span)
 
     def post_filters(self, node: cst.CSTNode) -> Iterator[PostFilter]:
         """The comparisons after the ranking that a comparison node makes."""

@@ -55,7 +55,7 @@ def extract(path: str, digest: str, source: str, tree: ast.Module) -> FileFacts:
 class _Scope:
     """The facts of one function while its body is walked."""
 
-    __slots__ = ("assigned", "call_lines", "calls", "columns", "names", "returned")
+    __slots__ = ("assigned", "call_lines", "calls", "columns", "names", "returned", "stored")
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -64,6 +64,7 @@ class _Scope:
         self.returned: list[str] = []
         self.names: set[str] = set()
         self.columns: dict[str, set[str]] = {}
+        self.stored: dict[str, None] = {}
 
     def dumped_columns(self) -> dict[str, str]:
         """The columns as facts hold them."""
@@ -103,6 +104,7 @@ class _Extractor:
                 [],
                 " ".join(sorted(scope.names)),
                 scope.dumped_columns(),
+                list(scope.stored),
             )
         )
         return FileFacts(
@@ -232,6 +234,10 @@ class _Extractor:
                     self._assign(item.optional_vars, path_of(item.context_expr), scope, attributes)
         elif isinstance(node, (ast.For, ast.AsyncFor)):
             self._assign(node.target, path_of(node.iter) + "[]", scope, attributes)
+        elif isinstance(node, ast.AugAssign):
+            _store(node.target, scope)
+        elif isinstance(node, ast.Global):
+            scope.stored.update(dict.fromkeys(node.names))
         elif isinstance(node, ast.Return):
             _remember(scope.returned, path_of(node.value) if node.value is not None else "?")
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Yield):
@@ -248,6 +254,8 @@ class _Extractor:
         elif isinstance(target, (ast.Tuple, ast.List)):
             for item in target.elts:
                 self._assign(item, "?", scope, attributes)
+        if not isinstance(target, ast.Name):
+            _store(target, scope)
 
     def _import(self, node: ast.Import | ast.ImportFrom, inner: bool) -> None:
         bound: Iterator[tuple[str, str]]
@@ -307,6 +315,7 @@ class _Extractor:
                 scope.returned,
                 " ".join(sorted(scope.names)),
                 scope.dumped_columns(),
+                list(scope.stored),
             )
         )
 
@@ -372,6 +381,12 @@ class _Extractor:
                 attributes,
             )
         )
+
+
+def _store(target: ast.expr, scope: _Scope) -> None:
+    """Remember an attribute or an item that is assigned."""
+    if isinstance(target, (ast.Attribute, ast.Subscript)):
+        scope.stored[path_of(target)] = None
 
 
 def _remember(values: list[str], value: str) -> None:

@@ -27,7 +27,8 @@ class FunctionFacts(NamedTuple):
     paths or `:annotation`s it was given; `returned` holds the paths of returned and yielded values; `calls`
     and `call_lines` run in parallel; `names` are all identifiers in the body, separated by blanks; `columns`
     pairs a capitalized name with the attributes read from it and the keywords of calls on it, `()` where it
-    is handed to a call that may query it.
+    is handed to a call that may query it.  `stored` are the names it declares `global` and the paths of the
+    attributes and items that it assigns.
     """
 
     qualname: str
@@ -46,6 +47,7 @@ class FunctionFacts(NamedTuple):
     returned: list[str]
     names: str
     columns: dict[str, str]
+    stored: list[str]
 
     @property
     def name(self) -> str:

@@ -116,7 +116,7 @@ class Receivers:
         if not receiver:
             return self._plain(function, path)
         head = re.split(r"[.(\[]", path, maxsplit=1)[0]
-        if "(" not in path and "[" not in path and not self._is_local(function, head):
+        if "(" not in path and "[" not in path and not self.is_local(function, head):
             found = self._named(function, path)
             if found is not None:
                 return found
@@ -139,7 +139,7 @@ class Receivers:
             if nested is not None and around.facts.qualname:
                 return Callee("function", function=nested)
             around = self.parent(around)
-        if self._is_local(function, name):
+        if self.is_local(function, name):
             for value in function.facts.assigned.get(name, ()):
                 if (
                     not value.startswith(":")
@@ -193,7 +193,8 @@ class Receivers:
             return Callee("function", "low", function=rows[0])
         return UNKNOWN
 
-    def _is_local(self, function: Function, name: str) -> bool:
+    def is_local(self, function: Function, name: str) -> bool:
+        """Whether a function, or one around it, binds the name."""
         around: Function | None = function
         while around is not None and around.facts.qualname:
             if name in around.facts.assigned or any(param.name == name for param in around.facts.params):
@@ -282,7 +283,7 @@ class Receivers:
 
     def _dotted(self, function: Function, dotted: str, depth: int) -> Typed | None:
         head = dotted.partition(".")[0]
-        if "(" in dotted or "[" in dotted or self._is_local(function, head):
+        if "(" in dotted or "[" in dotted or self.is_local(function, head):
             return None
         symbol = self.project.resolve(function.path, dotted)
         if symbol is None:
@@ -332,7 +333,7 @@ class Receivers:
             owner = self.owner(function)
             rows = self.project.ancestors(owner)[1:] if owner else ()
             return next((Typed(row.name if isinstance(row, Class) else row) for row in rows), None)
-        if not receiver and self._is_local(function, called):
+        if not receiver and self.is_local(function, called):
             typed = self.type_of(function, called, depth)
             return Typed(typed.name, typed.confidence) if typed and typed.is_class else None
         callee = self.callee(function, called)

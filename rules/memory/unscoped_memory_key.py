@@ -27,7 +27,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         operation = access.operation
         if operation.kind not in ("memory", "checkpoint") or access.verdict not in ("unscoped", "unknown"):
             continue
-        if is_cache(access) or has_scoped_field(access) or not is_kept(access):
+        if is_cache(access) or has_scoped_field(access) or not is_kept(access) or is_shared(view, access):
             continue
         found = evidence(view, access)
         if not found.reach and not found.strong and not is_keyed(access):
@@ -59,6 +59,16 @@ def is_kept(access: Access) -> bool:
     if access.operation.delegates:
         return access.has(*SCOPE_ROLES)
     return bool(access.passed) or is_built_in_sight(access)
+
+
+def is_shared(view: View, access: Access) -> bool:
+    """Whether the client is one object for all requests, of which shared-memory-object speaks."""
+    root = access.receiver.partition(".")[0]
+    project, module = view.analysis.project, view.analysis.project.functions(view.path)[""]
+    symbol = project.resolve(view.path, root) if root else None
+    if symbol is None or symbol.kind != "variable" or root != access.receiver:
+        return False
+    return view.analysis.shared_objects.keeps_a_conversation(module, root)
 
 
 def where(access: Access) -> str:
