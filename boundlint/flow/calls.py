@@ -468,10 +468,30 @@ def _passed(argument: Argument, given: Arguments) -> Passed | None:
         return Passed(argument, join([given.spread, UNKNOWN]), "")
     else:
         return None
+    if argument.role in ("thread", "session", "user") and not _holds(node, argument):
+        return None
     source = _source(node)
     if source in argument.unscoped:
         return Passed(argument, NOTHING, source)
     return Passed(argument, value, source)
+
+
+def _holds(node: ast.expr, argument: Argument) -> bool:
+    """Whether a value may have something at the argument's path; a dictionary written out shows that it has not."""
+    keys = argument.path.split(".")
+    for key in keys[1:] if keys[0] == argument.keyword else keys:
+        if not isinstance(node, ast.Dict) or not key.isidentifier():
+            return True
+        inside = None
+        for name, value in zip(node.keys, node.values, strict=True):
+            if not isinstance(name, ast.Constant):
+                return True  # `**rest`, or a computed key
+            if name.value == key:
+                inside = value
+        if inside is None:
+            return False
+        node = inside
+    return True
 
 
 def _text_method(name: str, receiver: Value, given: Arguments) -> Value:

@@ -26,14 +26,14 @@ CONFIGURATION = re.compile(
     r"deploy|router|cluster|node|worker|scheduler|cron|instance|cooldown|embedding_dim|dimension|release|update_check|jwks|openid|discovery|well.known"
 )
 COUNTER = re.compile(
-    r"(?<![a-z])(?:rate|limit|count|quota|throttl|usage|budget|spend|rpm|tpm|attempt|retry|hits|window)|ratelimit|counter"
+    r"(?<![a-z])(?:rate|limit|count|quota|throttl|usage|budget|spend|rpm|tpm|attempt|retry|hits|window|sequence|autoincrement|next_id|max_id)|ratelimit|counter|generator"
 )
 QUEUE = re.compile(
     r"queue|channel|stream|event|topic|broadcast|pubsub|notify|notification|signal|inbox|outbox|cancel|stop|abort|websocket|\bws\b|socket|presence|room"
 )
 SUPPORT_PATH = re.compile(
     r"(?:^|/)(?:tests?|testing|migrations?|alembic|fixtures?|examples?|docs?|benchmarks?|scripts?|commands?|seeds?|demo|evals?|evaluation|"
-    r"cookbook|tutorials?|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|cli)\.py$"
+    r"cookbook|tutorials?|schedules?|scheduled|crons?|periodic|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|cli)\.py$"
 )
 
 

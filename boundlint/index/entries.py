@@ -27,6 +27,10 @@ VIEW_METHODS = frozenset(
 PRIVILEGED = re.compile(
     r"admin|superuser|super_user|internal|webhook|callback|public|shared?(?![a-z])|health|metrics|inner_api|staff|system|license|service_account"
 )
+ADMINISTRATOR = re.compile(r"admin(?!istration)|superuser|super_user|staff")
+ADMINISTRATOR_CHECK = re.compile(
+    r"^_?(?:require|ensure|check|verify|assert|validate|enforce)_(?:\w+_)?(?:admin|superuser|super_user|staff)(?:_|$)"
+)
 
 
 def entry_point(project: Project, function: Function) -> Entry | None:
@@ -42,9 +46,18 @@ def entry_point(project: Project, function: Function) -> Entry | None:
 
 
 def is_privileged(function: Function) -> bool:
-    """Whether an entry point is for administrators, other services or the public, by its path and names."""
-    text = " ".join((function.path, function.facts.qualname, *function.facts.decorators)).lower()
-    return bool(PRIVILEGED.search(text))
+    """Whether an entry point is for administrators, other services or the public.
+
+    Told by its path and names, by a dependency that lets administrators in only, or by a check in its body.
+    """
+    facts = function.facts
+    text = " ".join((function.path, facts.qualname, *facts.decorators)).lower()
+    injected = " ".join(f"{row.annotation} {row.default or ''}" for row in facts.params).lower()
+    return (
+        bool(PRIVILEGED.search(text))
+        or bool(ADMINISTRATOR.search(injected))
+        or any(ADMINISTRATOR_CHECK.search(call.rpartition(".")[2]) for call in facts.calls)
+    )
 
 
 def entry_of(facts: FunctionFacts) -> Entry | None:

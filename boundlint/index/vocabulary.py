@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from boundlint.index.facts import ClassFacts, FunctionFacts
+from boundlint.index.facts import ClassFacts, FunctionFacts, Param
 from boundlint.index.project import Class, Function, Project
 from boundlint.index.receivers import named_types
 
@@ -53,6 +53,13 @@ IDENTITY_CLASS = re.compile(
     r"(?:User|Account|Auth|Principal|Actor|Tenant|Identity|Boundary|Member|Organi[sz]ation|Workspace|Scope)"
     r"|(?:Request|Run|Agent|Session|Call|Tool|Execution)Context$"
 )
+DEPENDENCY = re.compile(r"\b(?:Depends|Security)\(\s*([\w.]+)")
+# Machinery around identities, and what a client sends about them: neither says who calls.
+NO_IDENTITY = re.compile(
+    r"(?:Error|Exception|Config|Test|Type|Schema|Service|Manager|Client|Router|Repository|View|ViewSet|Serializer|Factory"
+    r"|Form|(?<!Authenticated)Request|Create|Update|Params|Body|Query|Filter|Input|In)$"
+)
+BODY = re.compile(r"(?:^|_)(?:form|form_data|data|body|payload|params|request|req|args|kwargs|input|obj)$")
 COLLECTION = re.compile(
     r"(?:typing\.)?(?:[Ll]ist|[Dd]ict|[Ss]et|[Tt]uple|Sequence|Iterable|Mapping|Callable|[Tt]ype)\["
 )
@@ -140,6 +147,11 @@ class Vocabulary:
             )
         return known
 
+    def is_injected(self, param: Param) -> bool:
+        """Whether a dependency that authenticates fills the parameter: `who=Depends(get_verified_user)`."""
+        found = DEPENDENCY.search(f"{param.annotation} {param.default or ''}")
+        return found is not None and self.is_getter(found[1].rpartition(".")[2])
+
     def is_identity(self, annotation: str) -> bool:
         """Whether a parameter of this annotation is, or wraps, an identity object; a list of them is none."""
         known = self._identities.get(annotation)
@@ -185,25 +197,7 @@ def mine(
             models += 1
             columns.update(fields)
         name = cls.facts.qualname.rpartition(".")[2]
-        if IDENTITY_CLASS.search(name) and not name.endswith(
-            (
-                "Error",
-                "Exception",
-                "Config",
-                "Test",
-                "Type",
-                "Schema",
-                "Service",
-                "Manager",
-                "Client",
-                "Router",
-                "Repository",
-                "View",
-                "ViewSet",
-                "Serializer",
-                "Factory",
-            )
-        ):
+        if IDENTITY_CLASS.search(name) and not NO_IDENTITY.search(name):
             held = {normal(attribute) for attribute in (*fields, *cls.facts.attributes)}
             if held & strict.keys() or re.search(
                 r"(?:User|Account|Principal|Actor|Tenant|Identity|Boundary)(?:Auth|Read|Model|Info|Payload|Context|Entity|Public|InDB)?$",
@@ -234,7 +228,8 @@ def mine(
             name not in strict
             and name not in NEVER
             and count >= COMMON_ON
-            and name not in ("self", "cls", "db", "session", "request", "data")
+            and name not in ("self", "cls", "db", "session")
+            and not BODY.search(name)
         ):
             wide.setdefault(name, "user")
             evidence[name] = f"{count} parameters typed as an identity"
@@ -277,7 +272,11 @@ def reach(
     facts: FunctionFacts | None = function.facts
     while facts is not None:
         for param in facts.params:
-            if vocabulary.is_strict(param.name) or vocabulary.is_identity(param.annotation):
+            if (
+                vocabulary.is_strict(param.name)
+                or vocabulary.is_identity(param.annotation)
+                or vocabulary.is_injected(param)
+            ):
                 found[param.name] = None
         for call in facts.calls:
             name = call.rpartition(".")[2]

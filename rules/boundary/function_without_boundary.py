@@ -70,7 +70,7 @@ def check_listing(view: View) -> Iterable[Problem]:
         f"{function.facts.qualname} returns rows of {query.model} and has no boundary: it takes, holds and reads none",
         "take the boundary as a parameter (or from the authenticated request) and put it into the query",
         "medium",
-        "pedantic" if is_privileged(function) or entry == "route" else "regular",
+        "regular" if entry == "tool" and not is_privileged(function) else "pedantic",
         facts=(f"{query.model} is a customers' model: {query.statement[:80]}",),
     )
 
