@@ -25,6 +25,7 @@ from boundlint.suppressions import Suppression, apply, parse
 if TYPE_CHECKING:
     from boundlint.config import Settings
     from boundlint.flow.analysis import Flow
+    from boundlint.flow.inference import Inference
     from boundlint.index.isolation import Isolation
     from boundlint.index.project import Function, Project
     from boundlint.index.receivers import Receivers
@@ -65,6 +66,7 @@ class Understanding:
     receivers: Receivers
     vocabulary: Vocabulary
     isolation: Isolation
+    inference: Inference
     errors: tuple[AnalysisError, ...]
 
 
@@ -83,7 +85,7 @@ def check(request: Request, progress: Progress | None = None) -> Report:
         if cache is not None:
             cache.put_many({key: serialize.dump_report(report)})
             if len(scope.reported) == len(scope.context):
-                cache.prune({key, *(source.digest for source in scope.context)})
+                cache.prune(_kept(key, scope))
         return report
     finally:
         if cache is not None:
@@ -136,6 +138,7 @@ def _understand(
 ) -> Understanding:
     from boundlint.catalog.loader import load_catalog
     from boundlint.catalog.lookup import build
+    from boundlint.flow.inference import Inference
     from boundlint.index.isolation import find_isolation
     from boundlint.index.project import Project
     from boundlint.index.receivers import Receivers
@@ -150,9 +153,12 @@ def _understand(
     boundary = request.settings.boundary
     vocabulary = mine(project, boundary.names, boundary.types, boundary.current, boundary.levels)
     lookup = build(load_catalog(registry.catalog_files, request.settings.operations))
-    receivers = Receivers(project, lookup)
+    read = Reader({source.path: source for source in scope.context})
+    remembered = (lambda key: cache.get_many([key]).get(key)) if cache is not None else (lambda key: None)
+    inference = Inference(project, lookup, read, remembered=remembered)
+    receivers = Receivers(project, lookup, inference)
     isolation = find_isolation(project, receivers, vocabulary)
-    return Understanding(project, receivers, vocabulary, isolation, errors)
+    return Understanding(project, receivers, vocabulary, isolation, inference, errors)
 
 
 def _analyze(
@@ -168,6 +174,9 @@ def _analyze(
     rows = declared(settings.guards, settings.key_builders, settings.boundary.factories)
     flow = Flow(project, known.receivers, vocabulary, Reader(sources), rows, known.isolation)
     marked = flow.mark()
+    known.receivers.stop_inferring()
+    if cache is not None:
+        cache.put_many(known.inference.memory())
     reported = [source.path for source in scope.reported if source.path in project.files]
     by_file: dict[str, list[Function]] = defaultdict(list)
     rules = tuple(rule for rule in registry.rules if settings.selects(rule.code))
@@ -274,6 +283,14 @@ class Judge:
         if not isinstance(text, str):
             raise OSError(text.message)
         return judge_file(self.flow, path, self.functions[path], text.split("\n"), self.rules)
+
+
+def _kept(key: str, scope: Scope) -> set[str]:
+    """The keys of the cache that the next run over the same files can use."""
+    from boundlint.flow.inference import key as inferred
+
+    digests = {source.digest for source in scope.context}
+    return {key, *digests, *(inferred(source.path, source.digest) for source in scope.context)}
 
 
 def _stamp(registry: Registry) -> str:

@@ -6,10 +6,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
+from boundlint import engine
+from boundlint.config import load_settings
 from boundlint.flow.infer import Budget, Modules, infer_class
+from boundlint.flow.inference import Inference, RunBudget
 
 
 def ask(source: str, marker: str, receiver: str = "", modules: Modules | None = None) -> str | None:
@@ -202,3 +206,134 @@ def test_answers_do_not_depend_on_earlier_questions() -> None:
 def test_bottomless_source_is_none() -> None:
     assert ask("x = a" + ".b" * 50_000 + "\nx.get()\n", "x.get") is None
     assert ask("x = " + "f(" * 90 + "1" + ")" * 90 + "\nx.get()\n", "x.get") is None
+
+
+SHOP = """
+import redis
+from app.pools import CLIENTS, make_pair
+
+primary, replica = make_pair()
+
+
+class Memory:
+    def __init__(self, tenant_id: str) -> None:
+        self.tenant_id = tenant_id
+        self.first, self.second = redis.Redis(), 1
+
+    def remember(self, value: str) -> None:
+        redis.Redis().hset(f"{self.tenant_id}/prefs", "format", value)
+
+    def unpacked(self) -> None:
+        primary.hset("prefs", "format", self.tenant_id)
+
+    def attribute(self) -> None:
+        self.first.hset("prefs", "format", self.tenant_id)
+
+    def mapping(self) -> None:
+        store = CLIENTS["main"]
+        store.hset("prefs", "format", self.tenant_id)
+
+    def loop(self) -> None:
+        for store in (redis.Redis(), redis.Redis()):
+            store.hset("prefs", "format", self.tenant_id)
+
+    def other(self) -> None:
+        for store in ({}, {}):
+            store.hset("prefs", "format", self.tenant_id)
+"""
+POOLS = """
+import redis
+
+CLIENTS = {"main": redis.Redis(), "other": redis.Redis()}
+
+
+def make_pair():
+    return redis.Redis(), redis.Redis()
+"""
+
+
+def findings_in(folder: Path) -> list[tuple[str, str]]:
+    """Function and confidence of what BND201 finds."""
+    report = engine.check(engine.Request((folder,), load_settings(folder)))
+    assert not report.errors
+    return [(row.function, row.confidence) for row in report.findings if row.rule == "BND201"]
+
+
+def shop(folder: Path) -> Path:
+    for name, source in (("memory", SHOP), ("pools", POOLS)):
+        path = folder / "app" / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+    return folder
+
+
+def test_a_run_finds_receivers_that_no_cheaper_step_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = findings_in(shop(tmp_path))
+    assert [name for name, _ in found] == [
+        f"Memory.{name}" for name in ("unpacked", "attribute", "mapping", "loop")
+    ]
+    assert {confidence for _, confidence in found} == {"medium"}, "an inferred receiver is less certain"
+    monkeypatch.setattr(Inference, "__call__", lambda *arguments: None)
+    assert findings_in(tmp_path) == [], "cheaper steps found them too: this test proves nothing"
+
+
+def test_a_run_asks_within_its_budget(tmp_path: Path) -> None:
+    shop(tmp_path)
+    known = engine.understand(engine.Request((tmp_path,), load_settings(tmp_path)))
+    memory = known.project.functions("app/memory.py")
+    names = ("unpacked", "loop")
+
+    def answers(budget: RunBudget) -> list[str | None]:
+        ask = Inference(
+            known.project, known.receivers.lookup, lambda path: (tmp_path / path).read_text(), budget
+        )
+        receivers = {"unpacked": "primary", "loop": "store"}
+        return [ask(memory[f"Memory.{name}"], receivers[name], "hset") for name in names]
+
+    lines = known.project.files["app/memory.py"].lines + known.project.files["app/pools.py"].lines
+    assert answers(RunBudget()) == ["redis.Redis"] * 2
+    assert answers(RunBudget(lines=lines)) == ["redis.Redis"] * 2, "a file is paid for once"
+    assert answers(RunBudget(questions=1)) == ["redis.Redis", None]
+    assert answers(RunBudget(lines=lines - 1))[0] is None, "the module that defines it is not read any more"
+    assert answers(RunBudget(lines=5)) == [None, None]
+    assert answers(RunBudget(seconds=0.0)) == [None, None]
+
+
+def test_answers_are_remembered_until_a_module_behind_them_changes(tmp_path: Path) -> None:
+    shop(tmp_path)
+    asked: list[str] = []
+    memory: dict[str, str] = {}
+
+    def answer() -> str | None:
+        known = engine.understand(engine.Request((tmp_path,), load_settings(tmp_path)))
+
+        def read(path: str) -> str:
+            asked.append(path)
+            return (tmp_path / path).read_text(encoding="utf-8")
+
+        ask = Inference(known.project, known.receivers.lookup, read, remembered=memory.get)
+        found = ask(known.project.functions("app/memory.py")["Memory.unpacked"], "primary", "hset")
+        memory.update(ask.memory())
+        return found
+
+    assert answer() == "redis.Redis"
+    assert asked == ["app/memory.py", "app/pools.py"]
+    asked.clear()
+    assert answer() == "redis.Redis"
+    assert asked == [], "it was remembered"
+    pools = tmp_path / "app/pools.py"
+    pools.write_text(POOLS.replace("return redis.Redis(), ", "return 1, "), encoding="utf-8")
+    assert answer() is None
+    assert asked == ["app/memory.py", "app/pools.py"]
+
+
+def test_a_warm_run_says_the_same(tmp_path: Path) -> None:
+    shop(tmp_path)
+    request = engine.Request((tmp_path,), load_settings(tmp_path), 1, tmp_path / ".boundlint_cache")
+    first = engine.check(request)
+    (tmp_path / "app/other.py").write_text("x = 1\n", encoding="utf-8")
+    second = engine.check(request)
+    assert second.findings == first.findings
+    assert "BND201" in {row.rule for row in first.findings}

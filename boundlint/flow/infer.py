@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,12 @@ class Modules:
 
     def _build(self, source: str, name: str, path: str) -> nodes.Module | None:
         from astroid import nodes
+        from astroid.exceptions import AstroidError  # type: ignore[import-untyped]
 
-        module = _parse(source, name, path)
-        if module is None:
+        parsed = _parse(source, name, path)
+        if parsed is None:
             return None
+        module, finish = parsed
         used = _used_names(module)
         stubs: dict[str, nodes.Module] = {}
 
@@ -73,6 +76,8 @@ class Modules:
 
         assert isinstance(module, nodes.Module)
         module.import_module = import_module
+        with suppress(AstroidError, RecursionError):
+            finish()
         return module
 
 
@@ -130,16 +135,43 @@ class _Meter(list[int]):
         super().__setitem__(index, value)
 
 
-def _parse(source: str, name: str, path: str) -> nodes.Module | None:
+def _parse(source: str, name: str, path: str) -> tuple[nodes.Module, Callable[[], None]] | None:
+    """The tree of a source, and what is left to do once its imports are answered by us.
+
+    astroid's builder follows imports on `sys.path` while it builds, for stars and for attributes that are set
+    on objects.  Both are put off; of the attributes those of `self` and `cls` are enough, and cheap.
+    """
+    from astroid import nodes
     from astroid.builder import AstroidBuilder  # type: ignore[import-untyped]
-    from astroid.exceptions import AstroidBuildingError  # type: ignore[import-untyped]
+    from astroid.exceptions import AstroidBuildingError
     from astroid.manager import AstroidManager  # type: ignore[import-untyped]
+
+    stars: list[tuple[Any, Any]] = []
+    attributes: list[Any] = []
+
+    class Builder(AstroidBuilder):  # type: ignore[misc]
+        def add_from_names_to_locals(self, node: Any, global_name: Any) -> None:
+            if any(imported == "*" for imported, _ in node.names):
+                stars.append((node, global_name))
+            else:
+                super().add_from_names_to_locals(node, global_name)
+
+        def delayed_assattr(self, node: Any) -> None:
+            if isinstance(node.expr, nodes.Name) and node.expr.name in ("self", "cls"):
+                attributes.append(node)
+
+    def finish() -> None:
+        for node, global_name in stars:
+            AstroidBuilder.add_from_names_to_locals(builder, node, global_name)
+        for node in attributes:
+            AstroidBuilder.delayed_assattr(builder, node)
 
     manager = AstroidManager()
     known = manager.astroid_cache.get(name)
     try:
         # No transforms: they bring knowledge of libraries by importing them into astroid.
-        return AstroidBuilder(manager, apply_transforms=False).string_build(source, name, path)
+        builder = Builder(manager, apply_transforms=False)
+        return builder.string_build(source, name, path), finish
     except (AstroidBuildingError, RecursionError, MemoryError, ValueError):
         return None
     finally:
@@ -264,7 +296,8 @@ def _stub(name: str, used: frozenset[str], import_module: Callable[..., nodes.Mo
             members[member] = f"import {name}.{member} as {member}\n"
         else:
             members.setdefault(member, _STUB_FUNCTION.format(name=member))
-    stub = _parse("".join(members.values()), name, f"<stub of {name}>")
-    assert stub is not None
+    parsed = _parse("".join(members.values()), name, f"<stub of {name}>")
+    assert parsed is not None
+    stub = parsed[0]
     stub.import_module = import_module
     return stub

@@ -64,13 +64,17 @@ class Receivers:
         self,
         project: Project,
         lookup: Lookup,
-        infer: Callable[[Function, str, int], str | None] | None = None,
+        infer: Callable[[Function, str, str], str | None] | None = None,
     ) -> None:
         self.project = project
         self.lookup = lookup
         self._infer = infer
         self._types: dict[tuple[str, str, int, str], Typed | None] = {}
         self._callees: dict[tuple[str, str, int, str], Callee] = {}
+
+    def stop_inferring(self) -> None:
+        """Ask no more: the processes that a run forks must not, or its budget and its answers would vary."""
+        self._infer = None
 
     def callee(self, function: Function, path: str) -> Callee:
         """What the call path means inside the function."""
@@ -123,6 +127,9 @@ class Receivers:
         typed = self.type_of(function, receiver)
         if typed is not None:
             return self._method(typed, method)
+        inferred = self._infer(function, receiver, method) if self._infer is not None else None
+        if inferred is not None:
+            return self._method(Typed(inferred, "medium"), method)
         if method in self.lookup.method_names:
             for guess in self.lookup.guesses(last_name(receiver)):
                 operation = self.lookup.operation(guess, method)
