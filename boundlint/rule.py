@@ -15,6 +15,7 @@ from boundlint.findings import Confidence, Fix, Persona, Severity, TraceStep
 if TYPE_CHECKING:
     import libcst as cst
 
+    from boundlint.flow.values import FunctionFlow
     from boundlint.flow.view import View
     from boundlint.index.facts import FunctionFacts
     from boundlint.suppressions import SuppressionUse
@@ -45,8 +46,8 @@ SuppressionHandler = Callable[["SuppressionUse"], Iterable[Problem]]
 class Rule:
     """One rule.  `visit` maps LibCST node type names (`Call`, `FunctionDef`) to handlers.
 
-    A rule is shown the functions in which the flow found something to judge, and those that its own `wants`
-    asks for by their facts alone.
+    A rule is shown the functions in which the flow found something to judge, those that its own `wants` asks
+    for by their facts alone, and, of those that the flow followed, the ones that its `suspects` names.
     """
 
     code: str
@@ -55,5 +56,6 @@ class Rule:
     summary: str
     visit: Mapping[str, Handler] = field(default_factory=dict)
     wants: Callable[[FunctionFacts], bool] | None = None
+    suspects: Callable[[FunctionFlow], bool] | None = None
     on_suppression: SuppressionHandler | None = None
     certain: bool = False  # also runs in a project that shows no tenancy at all

@@ -14,13 +14,17 @@ MODULES = (
     "boundary.function_without_boundary",
     "memory.unscoped_memory_key",
     "memory.shared_memory_object",
+    "memory.scratchpad_as_memory",
+    "memory.run_state_without_expiry",
     "memory.ambiguous_scope_key",
+    "memory.hand_built_namespace",
     "retrieval.unfiltered_retrieval",
     "retrieval.post_ranking_filter",
     "retrieval.discarded_filter",
     "records.unscoped_record_lookup",
     "cache.tenant_unaware_cache_key",
     "cache.memoized_customer_data",
+    "cache.incomplete_response_cache_key",
 )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from boundlint.catalog.model import Operation
 from boundlint.flow import names
+from boundlint.flow.builders import KeyBuilders
 from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.interpret import Environment, Interpreter
@@ -72,6 +73,7 @@ class Flow:
         self._peers: dict[str, ModelPeers] = {}
         self.services = service_models(project, self.models)
         self.shared_objects = SharedObjects(self)
+        self.key_builders = KeyBuilders(self)
         self.slices = Slices(project, read)
         self._summaries: dict[Function, FunctionFlow | None] = {}
         self._modules: dict[str, Environment] = {}

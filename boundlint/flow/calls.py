@@ -58,6 +58,7 @@ STRING_RESULT = frozenset(
     }
 )
 LONGEST_SOURCE = 200
+CONTENT_ROLES = frozenset({"value", "document", "message", "payload"})
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,10 @@ class Calls:
                 moved = replace(moved, bound=join([moved.bound, Value(receiver.carriers, receiver.maybe)]))
             key = (*_span(node), access.operation.target, *access.sink)
             run.accesses[key] = moved
+        for access in summary.accesses:
+            if access.verdict == "scoped" and _hands_over_notes(access, bound):
+                key = (*_span(node), access.operation.target, *access.sink)
+                run.accesses[key] = self._moved(run, node, callee, function, access, bound)
         result = substitute(summary.returned, bound)
         if receiver.carriers or receiver.maybe:
             result = replace(
@@ -332,6 +337,14 @@ class Calls:
             via=(function.facts.qualname, *access.via),
             trace=(step, *access.trace),
         )
+
+
+def _hands_over_notes(access: Access, bound: Mapping[str, Value]) -> bool:
+    """Whether a callee that scopes its memory write itself is given a run's notes to write."""
+    if access.operation.kind != "memory" or access.operation.effect != "write":
+        return False
+    params = join([row.value for row in access.passed if row.argument.role in CONTENT_ROLES]).params
+    return any("scratch" in bound[name].marks for name in params if name in bound)
 
 
 def _client(receiver: Value, operation: Operation) -> Value:

@@ -27,10 +27,13 @@ def judge_file(
     """The findings of one file. `functions` are its marked functions, `lines` its source."""
     flows = [found for function in functions if (found := flow.flow_of(function)) is not None]
     wanting = [rule.wants for rule in rules if rule.wants is not None]
+    suspecting = [rule.suspects for rule in rules if rule.suspects is not None]
     suspects = [
         row
         for row in flows
-        if is_suspect(row) or any(wants(facts) for wants in wanting for facts in held(flow, row))
+        if is_suspect(row)
+        or any(suspect(row) for suspect in suspecting)
+        or any(wants(facts) for wants in wanting for facts in held(flow, row))
     ]
     if not suspects:
         return []

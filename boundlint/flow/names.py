@@ -16,6 +16,11 @@ DIGEST = re.compile(
 IDENTIFIER = re.compile(r"(?:^|_)(?:id|ids|uuid|guid|pk|oid|uid)$")
 TIME = re.compile(r"(?:^|_)(?:time|timestamp|now|date|day|hour|minute|month|week|expires?|ttl|seconds|at)$")
 LOCK = re.compile(r"(?:^|_)(?:lock|locks|mutex|lease|semaphore|fence|leader)(?:_|$)")
+# What a planner or a tool leaves behind while a run goes on: of no use, and a risk, once it is over.
+SCRATCH = re.compile(
+    r"(?:^|_)(?:scratchpads?|intermediate_steps?|observations?|tool_(?:results?|outputs?|responses?|observations?|traces?)|"
+    r"planner_(?:notes?|output|state)|chain_of_thought|reasoning_(?:trace|steps?)|run_summary|run_summaries|run_notes|internal_notes)$"
+)
 ROOTS = {"settings": "config", "config": "config", "os": "config", "conf": "config", "constants": "config"}
 FUNCTIONS = {
     "uuid": "id",
@@ -48,6 +53,8 @@ def marks(name: str) -> frozenset[str]:
         found.add("time")
     if LOCK.search(plain):
         found.add("lock")
+    if SCRATCH.search(plain):
+        found.add("scratch")
     return frozenset(found)
 
 

@@ -31,6 +31,11 @@ COUNTER = re.compile(
 QUEUE = re.compile(
     r"queue|channel|stream|event|topic|broadcast|pubsub|notify|notification|signal|inbox|outbox|cancel|stop|abort|websocket|\bws\b|socket|presence|room"
 )
+# What a key says that belongs to one run: of use until the run ends.
+RUN_STATE = re.compile(
+    r"(?<![a-z])(?:agent_?runs?|runs?|run_?(?:state|id)|steps?|scratch(?:pad)?|tmp|temp|intermediate|working|task_?state|job_?state|"
+    r"workflow_?state|graph_?state|planner|draft|partial|stream_?state|interrupts?|resume)(?![a-z])"
+)
 SUPPORT_PATH = re.compile(
     r"(?:^|/)(?:tests?|testing|migrations?|alembic|fixtures?|examples?|docs?|benchmarks?|scripts?|commands?|seeds?|demo|evals?|evaluation|"
     r"cookbook|tutorials?|schedules?|scheduled|crons?|periodic|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|cli)\.py$"

@@ -66,9 +66,9 @@ class RunState:
         return json.loads(raw) if raw else []
 
 
-def keep_plan(store: redis.Redis, context: RequestContext, notes: list[str]) -> None:
+def keep_plan(store: redis.Redis, context: RequestContext, planner_notes: list[str]) -> None:
     """Let the next conversation begin where the planner stopped."""
-    CustomerMemory(store, context).remember("last_plan", "\n".join(notes))
+    CustomerMemory(store, context).remember("last_plan", "\n".join(planner_notes))
 
 
 def within_rate_limit(store: redis.Redis, context: RequestContext, allowed: int) -> bool:
