@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from boundlint.findings import Persona
 from boundlint.flow.evidence import is_keyed
 from boundlint.flow.usage import SUPPORT_PATH
-from boundlint.flow.values import Access
+from boundlint.flow.values import DATA_KINDS, Access
 from boundlint.index.entries import entry_of, is_privileged
 from boundlint.rule import Problem, Rule
 
@@ -28,7 +28,7 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         for row in view.flow.accesses
         if row.verdict in ("unscoped", "open")
         and not row.scope.maybe
-        and row.operation.kind != "cache"
+        and row.operation.kind in DATA_KINDS - {"cache"}
         and view.usage(row) in ("customer", "resource")
         and "impossible" not in row.operation.binders
     ]
