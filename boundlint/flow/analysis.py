@@ -13,6 +13,7 @@ from boundlint.flow import names
 from boundlint.flow.builders import KeyBuilders
 from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
+from boundlint.flow.dispatch import Dispatch
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.shared import SharedObjects, may_share
@@ -69,6 +70,7 @@ class Flow:
         self.declared = Declarations(rows or declared(), project, receivers)
         self.isolation = isolation or Isolation()
         self.calls = Calls(self)
+        self.dispatch = Dispatch(project)
         self.models = find_models(project, vocabulary)
         self._peers: dict[str, ModelPeers] = {}
         self.services = service_models(project, self.models)
@@ -182,11 +184,17 @@ class Flow:
         if known is None:
             known = {}
             for caller, path in self._calls_named.get(name, ()) if name else ():
-                target = self.receivers.callee(caller, path).function
-                if target is not None and target != caller and caller not in known.setdefault(target, []):
-                    known[target].append(caller)
+                called = self.receivers.callee(caller, path).function
+                for target in () if called is None else (called, *self.dispatch.implementations(called)):
+                    if target != caller and caller not in known.setdefault(target, []):
+                        known[target].append(caller)
             self._callers_of[name] = known
         return known.get(function, [])
+
+    def concrete(self, function: Function) -> Function:
+        """The implementation that stands for an abstract method: the first one that touches data."""
+        rows = self.dispatch.implementations(function)
+        return next((row for row in rows if row in self._marked), function)
 
     def outermost(self, function: Function) -> Function:
         """The function whose flow holds this one: itself, or the one it is nested in."""

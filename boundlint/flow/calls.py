@@ -112,7 +112,10 @@ class Calls:
             run.ambient.add(f"{name}()")
             return Value(given.joined().carriers | receiver.carriers | {f"{name}()"})
         if callee.kind == "function" and callee.function is not None:
-            return self._project_function(run, node, callee, callee.function, receiver, given)
+            function = self.flow.concrete(callee.function)
+            if function != callee.function:
+                callee = replace(callee, confidence=LOWER[callee.confidence])
+            return self._project_function(run, node, callee, function, receiver, given)
         if isinstance(node.func, ast.Attribute) and (receiver.text is not None or name in STRING_RESULT):
             return _text_method(name, receiver, given)
         if DEFERS.search(name):
