@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+import ast
 import importlib
 import importlib.util
 import inspect
+import linecache
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from boundlint.catalog.model import Argument
@@ -98,11 +100,41 @@ def names_attribute(value: type, attribute: str) -> bool:
     """Whether the class's own code names the attribute: instances or a metaclass set it (`Model.objects`)."""
     word = re.compile(rf"\b{re.escape(attribute)}\b")
     for owner in (*inspect.getmro(value), *inspect.getmro(type(value))):
-        if owner not in (object, type):
-            with contextlib.suppress(OSError, TypeError):  # a class without source
-                if word.search(inspect.getsource(owner)):
-                    return True
+        if owner not in (object, type) and word.search(_source(owner)):
+            return True
     return False
+
+
+def _source(owner: type) -> str:
+    """A class's source, "" where there is none.  `inspect` would parse the whole module for each class."""
+    file = getattr(sys.modules.get(owner.__module__), "__file__", None)
+    lines, spans = _classes_of(file) if file is not None and file.endswith(".py") else ([], {})
+    first, last = spans.get(owner.__qualname__, (1, 0))
+    return "".join(lines[first - 1 : last])
+
+
+@lru_cache(maxsize=64)
+def _classes_of(file: str) -> tuple[list[str], dict[str, tuple[int, int]]]:
+    """The lines of a module and the spans of its classes by qualified name; none for what cannot be read."""
+    try:
+        lines = linecache.getlines(file)
+        tree = ast.parse("".join(lines))
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return [], {}
+    spans: dict[str, tuple[int, int]] = {}
+    pending: list[tuple[str, ast.AST]] = [("", tree)]
+    while pending:
+        prefix, node = pending.pop()
+        for child in ast.iter_child_nodes(node):
+            inner = prefix
+            if isinstance(child, ast.ClassDef):
+                spans[prefix + child.name] = (child.lineno, child.end_lineno or child.lineno)
+                inner = f"{prefix}{child.name}."
+            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                inner = f"{prefix}{child.name}.<locals>."
+            if isinstance(child, (ast.stmt, ast.excepthandler)):
+                pending.append((inner, child))
+    return lines, spans
 
 
 def is_async(found: Found) -> bool:
