@@ -27,7 +27,9 @@ class BuildPy(build_py):
 setup(
     cmdclass={"build_py": BuildPy},
     packages=[
-        *find_namespace_packages(include=["boundlint", "boundlint.*"], exclude=CACHES),
+        *find_namespace_packages(
+            include=["boundlint", "boundlint.*", "pytest_boundary", "pytest_boundary.*"], exclude=CACHES
+        ),
         "boundlint_rules",
         *(f"boundlint_rules.{name}" for name in find_namespace_packages("rules", exclude=CACHES)),
     ],

@@ -139,18 +139,23 @@ _active: ContextVar[Scope | None] = ContextVar("boundlint_boundary", default=Non
 
 
 class _Entering:
-    """Makes a scope the active one, in this thread or task and in the tasks that it starts."""
+    """Makes a scope the active one, in this thread or task and in the tasks that it starts.
+
+    `entered_at` is the path and line that the scope shows; None takes those of the `with` statement.
+    """
 
     def __init__(self, boundary: AgentBoundary | None, reason: str) -> None:
         self._boundary = boundary
         self._reason = reason
+        self.entered_at: tuple[str, int] | None = None
         self._tokens: list[Token[Scope | None]] = []
 
     def __enter__(self) -> AgentBoundary | None:
         caller = sys._getframe(1)
         outer = _active.get()
         boundary = self._boundary or (outer.boundary if outer else None)
-        scope = Scope(boundary, self._reason, caller.f_code.co_filename, caller.f_lineno)
+        path, line = self.entered_at or (caller.f_code.co_filename, caller.f_lineno)
+        scope = Scope(boundary, self._reason, path, line)
         self._tokens.append(_active.set(scope))
         return boundary
 

@@ -1,0 +1,124 @@
+"""Which boundary an operation runs in: the kit's scope, the test's own, or the application's context."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from boundlint.boundary import LEVELS, AgentBoundary, Scope, current_scope
+from pytest_boundary.levels import NO_OWNER, Levels
+
+
+@dataclass(frozen=True)
+class Active:
+    """The ids that an operation must carry; `reason` is that of `cross_boundary`; `entered` a place."""
+
+    ids: Mapping[str, str]
+    reason: str = ""
+    path: str = ""
+    line: int = 0
+    from_test: bool = False  # the test's mark or fixture, no scope that the code entered
+
+    def described(self, levels: Iterable[str] = ("tenant",)) -> str:
+        """ "tenant 'northstar-dental'"."""
+        named = [f"{level} {self.ids[level]!r}" for level in levels if level in self.ids]
+        return ", ".join(named or [f"{level} {value!r}" for level, value in self.ids.items()])
+
+
+@dataclass
+class Boundaries:
+    """Answers what is active. `item` is the running test's own boundary; `open` are the scopes entered."""
+
+    levels: Levels
+    getters: tuple[str, ...]
+    item: Active | None = None
+    thread: int = 0  # the thread that runs the test
+    open: list[Scope] = field(default_factory=list)
+    _asking: threading.local = field(default_factory=threading.local)
+    _memo: tuple[Scope | None, Active | None] = (None, None)
+
+    def active(self) -> Active | None:
+        """The boundary of here and now, None where there is none."""
+        scope = current_scope()
+        if scope is not None:
+            known, answer = self._memo
+            if known is not scope:
+                answer = of_scope(scope)
+                self._memo = (scope, answer)
+            return answer
+        if self.getters and (answer := self._of_application()) is not None:
+            return answer
+        if self.item is not None and threading.get_ident() == self.thread:
+            return self.item
+        return None
+
+    def elsewhere(self) -> Active | None:
+        """A boundary that is active in another thread while this one has none: it was lost on the way."""
+        if threading.get_ident() == self.thread:
+            return None
+        if self.open:
+            return of_scope(self.open[-1])
+        return self.item
+
+    def _of_application(self) -> Active | None:
+        if getattr(self._asking, "now", False):  # the application's own getter touches a client
+            return None
+        self._asking.now = True
+        try:
+            ids: dict[str, str] = {}
+            for dotted in self.getters:
+                getter = _resolve(dotted)
+                if getter is None:
+                    continue
+                try:
+                    value = getter()
+                except Exception:  # outside of a request; a LookupError as a rule
+                    continue
+                for level, found in self._ids_of(value, dotted).items():
+                    ids.setdefault(level, found)
+            return Active(ids, path=", ".join(self.getters)) if ids else None
+        finally:
+            self._asking.now = False
+
+    def _ids_of(self, value: object, dotted: str) -> dict[str, str]:
+        if value is None:
+            return {}
+        if isinstance(value, AgentBoundary):
+            return {str(level): found for level, found in value.ids.items()}
+        if isinstance(value, (str, int)) or type(value).__name__ == "UUID":
+            level, _ = self.levels.rank(dotted.replace(":", ".").rpartition(".")[2].removeprefix("get_"))
+            return {level or "tenant": str(value)}
+        found: dict[str, tuple[int, str]] = {}
+        names = value if isinstance(value, Mapping) else dir(value)
+        for name in names:
+            if not isinstance(name, str) or name.startswith("__"):
+                continue
+            level, rank = self.levels.rank(name)
+            if rank == NO_OWNER or rank >= found.get(level, (NO_OWNER, ""))[0]:
+                continue
+            held = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            if isinstance(held, (str, int)) or type(held).__name__ == "UUID":
+                found[level] = (rank, str(held))
+        return {level: found[level][1] for level in (*LEVELS, *found) if level in found}
+
+
+def of_scope(scope: Scope) -> Active:
+    """A scope of `boundlint.boundary` in the plugin's words."""
+    ids = {str(level): value for level, value in scope.boundary.ids.items()} if scope.boundary else {}
+    return Active(ids, scope.reason, scope.path, scope.line)
+
+
+def _resolve(dotted: str) -> Callable[[], object] | None:
+    """The callable that `app.context:get_current` or `app.context.get_current` names, once it is imported."""
+    module_name, separator, rest = dotted.partition(":")
+    if not separator:
+        module_name, _, rest = dotted.rpartition(".")
+        while module_name and module_name not in sys.modules:
+            module_name, _, first = module_name.rpartition(".")
+            rest = f"{first}.{rest}"
+    found: object = sys.modules.get(module_name)
+    for name in rest.split("."):
+        found = getattr(found, name, None)
+    return found if callable(found) else None

@@ -1,0 +1,30 @@
+"""The catalog's operations by target, for the seams: both halves of boundlint report the same ids."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from boundlint.catalog.loader import load_catalog
+from boundlint.catalog.model import Operation as Entry
+from pytest_boundary.monitor import Operation
+
+FREE_EFFECTS = frozenset({"admin", "none"})  # counters, locks, expiry, sizes: no content
+
+
+@lru_cache(maxsize=1)
+def entries() -> dict[str, Entry]:
+    """Every entry under its target, its async twin and its aliases; the first of a target wins."""
+    found: dict[str, Entry] = {}
+    for entry in load_catalog().operations:
+        for name in (entry.target, entry.twin, *entry.aliases):
+            if name:
+                found.setdefault(name, entry)
+    return found
+
+
+def operation(client: str, target: str, kind: str = "", effect: str = "") -> Operation:
+    """What a seam reports for a target; `kind` and `effect` say it where the catalog has no such entry."""
+    entry = entries().get(target)
+    if entry is None:
+        return Operation(client, target, kind, effect)
+    return Operation(client, entry.target, kind or entry.kind, effect or entry.effect)

@@ -1,0 +1,1 @@
+"""What counts as scoped: keys, structured filters, SQL and rows. Pure functions that know no client."""

@@ -1,0 +1,76 @@
+"""Keys, namespaces and names of collections: an id counts as a whole component, never as a substring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import unquote
+
+from pytest_boundary.active import Active
+from pytest_boundary.levels import Levels, same_id
+from pytest_boundary.monitor import Judgement, Missing
+
+WILDCARDS = re.compile(r"[*?\[\]]")
+
+
+@lru_cache(maxsize=64)
+def _splitter(delimiters: str) -> re.Pattern[str]:
+    return re.compile(f"[{re.escape(delimiters)}]+")
+
+
+def text_of(key: object) -> str:
+    """A key as text; clients take bytes and numbers too."""
+    if isinstance(key, str):
+        return key
+    return (
+        bytes(key).decode("utf-8", "replace") if isinstance(key, (bytes, bytearray, memoryview)) else str(key)
+    )
+
+
+def has_component(key: str, wanted: str, delimiters: str) -> bool:
+    """Whether one whole component of the key is this id, as it is or percent-encoded."""
+    if wanted not in key and "%" not in key and len(wanted) not in (32, 36):
+        return False
+    return any(
+        part == wanted or ("%" in part and unquote(part) == wanted) or same_id(part, wanted)
+        for part in _splitter(delimiters).split(key)
+    )
+
+
+def judge_keys(
+    keys: Iterable[object],
+    active: Active,
+    levels: Levels,
+    delimiters: str,
+    *,
+    what: str = "key",
+    fix: str = "scoped_key(boundary, {argument})",
+) -> Judgement:
+    """Each key must carry each required level of the boundary. No key at all is unscoped."""
+    texts = [text_of(key) for key in keys]
+    if not texts:
+        return Missing(f"no {what} is given, so that this touches everybody's data", fix=fix)
+    if not active.ids:
+        return Missing("no boundary is active", tuple(texts), fix)
+    bad = [
+        (key, level)
+        for level in levels.required_for(active.ids)
+        for key in texts
+        if not has_component(key, active.ids[level], delimiters)
+    ]
+    if not bad:
+        return "scoped"
+    key, level = bad[0]
+    names = tuple(name for name, _ in bad)
+    wanted = active.ids[level]
+    subject = f"the {what}" if len(texts) == 1 else f"the {what} {key!r}"
+    if wanted in key and any(character in wanted for character in delimiters):
+        text = f"{subject} holds {level} {wanted!r} unescaped: its delimiter makes two boundaries one"
+        return Missing(text, names, fix, rule="BND205", title="ambiguous key")
+    if WILDCARDS.search(key) and any(
+        part.startswith(wanted) for part in _splitter(delimiters).split(key) if WILDCARDS.search(part)
+    ):
+        text = f"{subject} also matches every {level} that begins with {wanted!r}: put a delimiter before the wildcard"
+        return Missing(text, names, fix, rule="BND205", title="ambiguous pattern")
+    return Missing(f"{subject} has no component for {level} {wanted!r}", names, fix)

@@ -1,0 +1,89 @@
+"""What a client returned: a record that names another owner is foreign, however right the filter looked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pytest_boundary.active import Active
+from pytest_boundary.levels import Levels, same_id
+
+MAX_VALUE = 1_000_000  # bytes of a stored JSON document that is looked into
+MAX_DEPTH = 4
+
+
+def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> str:
+    """ "tenant 'x'" where a record's own fields name another owner, "" where they do not."""
+    names = [name for name in record if isinstance(name, str)]
+    for owner in levels.owners(names, active.ids):
+        if owner.level not in levels.required_for(active.ids):
+            continue
+        for name in owner.fields:
+            value = record[name]
+            if value is None or isinstance(value, (Mapping, list, tuple, set)) or value == "":
+                continue
+            if not same_id(value, owner.id):
+                return f"{owner.level} {redacted(value)}"
+    return ""
+
+
+def foreign_in_rows(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], active: Active, levels: Levels
+) -> str:
+    """The same for rows of a table."""
+    owners = [
+        (owner, position)
+        for owner in levels.owners(columns, active.ids)
+        if owner.level in levels.required_for(active.ids)
+        for position, column in enumerate(columns)
+        if column in owner.fields
+    ]
+    if owners:
+        for row in rows:
+            for owner, position in owners:
+                value = row[position]
+                if value is not None and not same_id(value, owner.id):
+                    return f"{owner.level} {redacted(value)}"
+    return ""
+
+
+def foreign_in_value(value: object, active: Active, levels: Levels, depth: int = MAX_DEPTH) -> str:
+    """The same for a stored value: text that holds a JSON document, or lists and mappings of such."""
+    if isinstance(value, (bytes, bytearray)):
+        if value[:1] not in (b"{", b"[") or len(value) > MAX_VALUE:
+            return ""
+        value = bytes(value).decode("utf-8", "replace")
+    if isinstance(value, str):
+        if value[:1] not in ("{", "[") or len(value) > MAX_VALUE:
+            return ""
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return ""
+    if depth <= 0:
+        return ""
+    if isinstance(value, Mapping):
+        plain = {
+            key.decode("utf-8", "replace") if isinstance(key, bytes) else key: part
+            for key, part in value.items()
+        }
+        if found := foreign_owner(plain, active, levels):
+            return found
+        return _first(plain.values(), active, levels, depth)
+    if isinstance(value, (list, tuple, set)):
+        return _first(value, active, levels, depth)
+    return ""
+
+
+def _first(values: Iterable[object], active: Active, levels: Levels, depth: int) -> str:
+    for value in values:
+        if found := foreign_in_value(value, active, levels, depth - 1):
+            return found
+    return ""
+
+
+def redacted(value: object) -> str:
+    """Enough of an id to recognize it in a test, never more of what may be content."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return repr(text if len(text) <= 40 else text[:12] + "…")

@@ -1,0 +1,308 @@
+"""Judges each access that a seam reports, and does what the mode says. One object a run; seams know only this."""
+
+from __future__ import annotations
+
+import fnmatch
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+from boundlint.boundary import LEVELS
+from pytest_boundary import BoundaryWarning, UnscopedAccess
+from pytest_boundary.active import Active, Boundaries
+from pytest_boundary.config import PluginSettings
+from pytest_boundary.frames import Frames
+from pytest_boundary.ledger import Access, Finding, Ledger, Site, Verdict
+from pytest_boundary.levels import Levels
+from pytest_boundary.message import RULES, argument_source, block, title
+
+NOBODY = Active({})
+Phase = Literal["", "setup", "call", "teardown"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a seam knows of a call beforehand, made once: the catalog's target is its id."""
+
+    client: str
+    operation: str
+    kind: str
+    effect: str
+
+    @property
+    def method(self) -> str:
+        """What the call site writes."""
+        return self.operation.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why an access is not scoped.
+
+    `names` are the keys, tables or collections at fault, which a project may have declared as shared. `fix` may hold
+    `{argument}`, which becomes the source of the argument at `position`. `rule` and `title` replace those of the
+    operation's kind.
+    """
+
+    text: str
+    names: tuple[str, ...] = ()
+    fix: str = ""
+    position: int = 0
+    rule: str = ""
+    title: str = ""
+    verdict: Verdict = "unscoped"
+
+
+Judgement = Missing | Literal["scoped", "free"]
+Judge = Callable[[Active], Judgement]
+
+
+class Monitor:
+    """What the seams of one run report to."""
+
+    def __init__(self, settings: PluginSettings, frames: Frames, levels: Levels) -> None:
+        self.settings = settings
+        self.frames = frames
+        self.levels = levels
+        self.boundaries = Boundaries(levels, settings.current)
+        self.session = Ledger()
+        self.ledger = self.session
+        self.nodeid = ""
+        self.phase: Phase = ""
+        self.faults: list[str] = []
+        self.broken: list[str] = []
+        # set while an outer client's call is under way: the clients below it are the same access
+        self.claimed: ContextVar[bool] = ContextVar("boundlint_claimed", default=False)
+        # SQL that a client above has judged: the driver below takes it out and does not judge it again
+        self._judged: ContextVar[list[str] | None] = ContextVar("boundlint_judged", default=None)
+        # who asked, where a client hands its work to a thread of its own
+        self._asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
+            "boundlint_asked", default=None
+        )
+        self._known: dict[tuple[Operation, CodeType | None, int, Verdict], Access] = {}
+
+    def before(self, operation: Operation, judge: Judge, shown: Callable[[], str] = str) -> Active | None:
+        """Judge an access before it happens. Raises `UnscopedAccess` in strict mode.
+
+        Gives the active boundary, for `foreign`, or None where nothing is to be checked afterwards.
+        """
+        __tracebackhide__ = True
+        if self.claimed.get():
+            return None
+        asked = self._asked.get()
+        active, frame = asked if asked is not None else self._here()
+        if active is None:
+            self._without_boundary(operation, judge, shown, frame)
+            return None
+        judgement = judge(active)
+        if active.reason:
+            if isinstance(judgement, Missing):
+                self.ledger.necessary = True
+            self._count(operation, frame, "crossed", shown)
+            return None
+        if not isinstance(judgement, Missing):
+            self._count(operation, frame, judgement, shown)
+            return active
+        self._report(operation, judgement, shown, frame, active)
+        return active
+
+    def foreign(
+        self, operation: Operation, active: Active, owner: str, shown: Callable[[], str] = str
+    ) -> None:
+        """Report that the client returned data that names another owner. Raises in strict mode."""
+        __tracebackhide__ = True
+        if active.reason or self.claimed.get():
+            return
+        asked = self._asked.get()
+        frame = asked[1] if asked is not None else self._here()[1]
+        missing = Missing(
+            f"the result names the {owner}, not {active.described()}",
+            rule="BND302" if operation.kind == "retrieval" else "",
+            fix="let the store filter by the boundary, so that no other tenant's data is read",
+            verdict="foreign-row",
+        )
+        self._report(operation, missing, shown, frame, active)
+
+    def _here(self) -> tuple[Active | None, FrameType | None]:
+        return self.boundaries.active(), next(self.frames.user_frames(sys._getframe(2)), None)
+
+    def active(self) -> Active | None:
+        """The boundary that results are to be compared with, None where they are not to be."""
+        asked = self._asked.get()
+        active = asked[0] if asked is not None else self.boundaries.active()
+        return None if active is None or active.reason or self.claimed.get() else active
+
+    def carried(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function for a client's own worker thread, which is judged as if it were called here."""
+        context = copy_context()
+        context.run(self._asked.set, self._asked.get() or self._here())
+        return lambda *args, **kwargs: context.copy().run(function, *args, **kwargs)
+
+    def judged(self, text: str) -> None:
+        """Say that a client has judged this SQL, which it is about to hand to its driver."""
+        self._judged.set([text])
+
+    def take_judged(self, text: str) -> bool:
+        """Whether a client above the driver has judged this SQL; true once."""
+        judged = self._judged.get()
+        if judged and judged[0] == text:
+            judged.clear()
+            return True
+        return False
+
+    def fault(self, seam: str, error: BaseException) -> None:
+        """Keep an error of our own: the run fails, the test's result stays what it is."""
+        trace = "".join(traceback.format_exception(error, limit=-3))
+        self.faults.append(f"in the seam {seam!r}, during {self.nodeid or 'start-up'}:\n{trace}")
+
+    def _without_boundary(
+        self, operation: Operation, judge: Judge, shown: Callable[[], str], frame: FrameType | None
+    ) -> None:
+        __tracebackhide__ = True
+        if self.phase != "call":
+            self._count(operation, frame, "setup", shown)
+            return
+        lost = self.boundaries.elsewhere()
+        if lost is not None and lost.reason:
+            self._count(operation, frame, "crossed", shown)
+            return
+        if lost is None and (frame is None or self.frames.is_test(frame.f_code.co_filename)):
+            self._count(operation, frame, "test", shown)
+            return
+        judgement = judge(lost or NOBODY)
+        if judgement == "free" or (judgement == "scoped" and lost is None):
+            self._count(operation, frame, judgement, shown)
+            return
+        names = judgement.names if isinstance(judgement, Missing) else ()
+        if lost is not None:
+            missing = Missing(
+                "this thread has no boundary: threads, executors and timers start with an empty context",
+                names,
+                "executor.submit(carry_context(function), …)   (from boundlint.boundary)",
+                rule="BND603",
+                verdict="lost-boundary",
+            )
+        else:
+            missing = Missing(
+                "nothing says for whom this code runs",
+                names,
+                "with boundary_scope(boundary):   or mark the test with @pytest.mark.boundary(tenant=…)",
+                rule="BND101",
+                verdict="no-boundary",
+            )
+        self._report(operation, missing, shown, frame, lost or NOBODY)
+
+    def _count(
+        self, operation: Operation, frame: FrameType | None, verdict: Verdict, shown: Callable[[], str]
+    ) -> None:
+        code, line = (frame.f_code, frame.f_lineno) if frame is not None else (None, 0)
+        key = (operation, code, line, verdict)
+        access = self._known.get(key)
+        if access is None:
+            site = self.frames.site(frame) if frame is not None else Site("", 0, "")
+            access = self._known[key] = Access(
+                operation.client,
+                operation.kind,
+                operation.effect,
+                operation.operation,
+                site,
+                verdict,
+                shown()[:200],
+            )
+        self.ledger.saw(access)
+
+    def _report(
+        self,
+        operation: Operation,
+        missing: Missing,
+        shown: Callable[[], str],
+        frame: FrameType | None,
+        active: Active,
+    ) -> None:
+        __tracebackhide__ = True
+        if self._shared(operation, missing, frame):
+            self._count(operation, frame, "shared", shown)
+            return
+        self._count(operation, frame, missing.verdict, shown)
+        finding = self._finding(operation, missing, shown(), frame, active)
+        self.record(finding, frame)
+
+    def record(self, finding: Finding, frame: FrameType | None) -> None:
+        """Keep a finding, then raise or warn as the mode says."""
+        __tracebackhide__ = True
+        self.ledger.add(finding)
+        if self.settings.mode == "strict":
+            raise UnscopedAccess(block(finding))
+        if self.settings.mode == "warn":
+            filename = frame.f_code.co_filename if frame is not None else finding.site.path
+            warnings.warn_explicit(block(finding), BoundaryWarning, filename, finding.site.line or 1)
+
+    def _shared(self, operation: Operation, missing: Missing, frame: FrameType | None) -> bool:
+        patterns = self.settings.shared
+        if missing.names and all(any(fnmatch.fnmatchcase(n, p) for p in patterns) for n in missing.names):
+            return True
+        dotted = [operation.operation]
+        if frame is not None:
+            function = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
+            dotted.append(f"{frame.f_globals.get('__name__', '')}.{function}")
+        return any(fnmatch.fnmatchcase(name, p) for name in dotted for p in self.settings.unscoped)
+
+    def _finding(
+        self, operation: Operation, missing: Missing, shown: str, frame: FrameType | None, active: Active
+    ) -> Finding:
+        notes: list[str] = []
+        source = ""
+        if frame is not None:
+            site, source = self.frames.site(frame), self.frames.source(frame)
+        else:
+            site = Site(self.frames.shown(active.path), active.line, "")
+            notes.append("no line of yours is on the stack; this is where the boundary was entered")
+        fix = missing.fix
+        if "{argument}" in fix:
+            written = argument_source(source, operation.method, missing.position)
+            fix = fix.replace("{argument}", written or "…")
+        return Finding(
+            rule=missing.rule or RULES[operation.kind],
+            title=missing.title or title(operation.kind, operation.effect, missing.verdict),
+            verdict=missing.verdict,
+            client=operation.client,
+            kind=operation.kind,
+            operation=operation.operation,
+            site=site,
+            source=source,
+            shown=shown,
+            context=self._context(frame),
+            boundary=self._entered(active),
+            missing=missing.text,
+            fix=fix,
+            notes=tuple(notes),
+            nodeid=self.nodeid,
+        )
+
+    def _entered(self, active: Active) -> str:
+        if not active.ids:
+            return "none is active"
+        where = f"{self.frames.shown(active.path)}:{active.line}" if active.line else active.path
+        return f"{active.described(LEVELS)}, " + (f"entered at {where}" if active.line else f"from {where}")
+
+    def _context(self, frame: FrameType | None) -> str:
+        parts: list[str] = []
+        if self._asked.get() is None and threading.get_ident() != self.boundaries.thread:
+            parts.append(f"thread {threading.current_thread().name!r}")
+        if frame is None:
+            return ", ".join(parts)
+        # the way through a greenlet may meet the frame itself again
+        outer = [other for other in self.frames.user_frames(frame.f_back) if other is not frame]
+        if frame.f_code.co_flags & 0x80:  # CO_COROUTINE
+            parts.append("async")
+        caller = next((f for f in outer if not self.frames.is_test(f.f_code.co_filename)), None)
+        if caller is not None:
+            site = self.frames.site(caller)
+            parts.append(f"via {site} {site.function}")
+        return ", ".join(parts)

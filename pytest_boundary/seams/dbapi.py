@@ -1,0 +1,103 @@
+"""What all SQL seams share: the columns of a table as the database knows them, statements and rows judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pytest_boundary.active import Active
+from pytest_boundary.checks.rows import foreign_in_rows
+from pytest_boundary.checks.sql import Sql, defines, judge_sql, tables
+from pytest_boundary.monitor import Judgement, Monitor, Operation
+
+Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
+EFFECTS = {"insert": "write", "replace": "write", "update": "write", "merge": "write", "delete": "delete"}
+
+
+def effect_of(text: str) -> str:
+    """What a statement does, by its first word."""
+    return EFFECTS.get(text.split(None, 1)[0].lower() if text.strip() else "", "read")
+
+
+def column_query(dialect: str, table: str) -> str:
+    """The statement that gives the columns of a table, one a row, as its second field."""
+    name = table.replace("'", "''")
+    if dialect == "sqlite":
+        return f"PRAGMA table_info('{name}')"
+    return f"SELECT 0, column_name FROM information_schema.columns WHERE table_name = '{name}' ORDER BY ordinal_position"
+
+
+class Schema:
+    """Remembers the columns of the tables of one database; a change of the schema forgets them."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, tuple[str, ...]] = {}
+
+    def columns(self, table: str, dialect: str, query: Query) -> tuple[str, ...] | None:
+        """The columns, None where the database does not tell."""
+        found = self._columns.get(table)
+        if found is None:
+            try:
+                found = tuple(str(row[1]) for row in query(column_query(dialect, table)))
+            except (
+                Exception
+            ):  # an aborted transaction, a dialect without this view: the user's statement tells
+                return None
+            if not found:
+                return None
+            self._columns[table] = found
+        return found
+
+    def forget(self) -> None:
+        """After CREATE, ALTER, DROP."""
+        self._columns.clear()
+
+
+def before(
+    monitor: Monitor, operation: Operation, sql: Sql, schema: Schema, query: Query, *, by_key: bool = False
+) -> Active | None:
+    """Judge a statement before it runs; gives the boundary that its rows are to be compared with."""
+    __tracebackhide__ = True
+    if defines(sql):
+        schema.forget()
+
+    def columns(table: str) -> tuple[str, ...] | None:
+        token = monitor.claimed.set(True)
+        try:
+            return schema.columns(table, sql.dialect, query)
+        finally:
+            monitor.claimed.reset(token)
+
+    def judge(active: Active) -> Judgement:
+        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key)
+
+    def shown() -> str:
+        text = " ".join(sql.text.split())
+        named = ", ".join(tables(sql))
+        short = text if len(text) <= 120 else text[:117] + "…"
+        return f"table {named}: {short}" if named else short
+
+    return monitor.before(operation, judge, shown)
+
+
+def rows(
+    monitor: Monitor,
+    operation: Operation,
+    active: Active,
+    names: Sequence[str],
+    found: Iterable[Sequence[Any]],
+) -> None:
+    """Judge rows after they were read."""
+    __tracebackhide__ = True
+    plain = _plain(tuple(names))
+    if owner := foreign_in_rows(plain, found, active, monitor.levels):
+        monitor.foreign(operation, active, owner, lambda: f"columns {', '.join(names)}"[:160])
+
+
+@lru_cache(maxsize=1024)
+def _plain(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Column names without the number that SQLAlchemy gives to the second one of a name."""
+    return tuple(
+        name.rstrip("0123456789").removesuffix("_") if name[-1:].isdigit() else name for name in names
+    )

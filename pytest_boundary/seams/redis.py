@@ -1,0 +1,267 @@
+"""redis and valkey: every command passes `execute_command`, of the client, of the pipeline, of the cluster."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from pytest_boundary import catalog
+from pytest_boundary.active import Active
+from pytest_boundary.checks.keys import judge_keys, text_of
+from pytest_boundary.checks.rows import foreign_in_value
+from pytest_boundary.levels import same_id
+from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
+from pytest_boundary.patching import Patcher
+from pytest_boundary.seams import Seam
+
+# Commands that touch no key's content, or no key at all.
+FREE = frozenset(
+    "acl asking auth bgrewriteaof bgsave client cluster command config dbsize debug discard echo exec failover flushall"
+    " flushdb function hello info lastsave latency lolwut memory module monitor multi object ping psync pubsub quit"
+    " readonly readwrite replicaof reset role save script select shutdown slaveof slowlog swapdb time type unwatch"
+    " wait waitaof watch exists ttl pttl expire pexpire expireat pexpireat expiretime pexpiretime persist touch"
+    " ft.create ft.dropindex ft._list ft.info ft.config ft.alter ft.aliasadd ft.aliasdel ft.aliasupdate".split()
+)
+ALL_ARGUMENTS = frozenset(
+    "mget del unlink sinter sunion sdiff pfcount pfmerge sinterstore sunionstore sdiffstore".split()
+)
+ALL_BUT_LAST = frozenset("blpop brpop bzpopmin bzpopmax json.mget".split())
+FIRST_TWO = frozenset(
+    "rename renamenx copy smove rpoplpush brpoplpush lmove blmove lcs geosearchstore zrangestore".split()
+)
+PAIRS = frozenset("mset msetnx".split())
+COUNTED = {"eval": 1, "evalsha": 1, "eval_ro": 1, "evalsha_ro": 1, "fcall": 1, "fcall_ro": 1}
+COUNTED |= dict.fromkeys(("zunion", "zinter", "zdiff", "sintercard", "zintercard", "lmpop", "zmpop"), 0)
+COUNTED_AFTER_ONE = frozenset("zunionstore zinterstore zdiffstore blmpop bzmpop".split())
+HASH_FIELDS = {
+    "hget": 1,
+    "hset": 2,
+    "hsetnx": 2,
+    "hmset": 2,
+    "hdel": 1,
+    "hmget": 1,
+}  # step between the fields
+PATTERNS = frozenset({"scan", "keys"})
+SEARCH = frozenset({"ft.search", "ft.aggregate", "ft.explain", "ft.hybrid"})
+METHODS = {
+    "del": "delete",
+    "ft.search": "redis.commands.search.Search.search",
+    "ft.aggregate": "redis.commands.search.Search.aggregate",
+    "ft.explain": "redis.commands.search.Search.explain",
+    "ft.get": "redis.commands.search.Search.get",
+    "ft.del": "redis.commands.search.Search.delete_document",
+    "json.del": "redis.commands.json.JSON.delete",
+}
+LOCK = re.compile(r"(?:^|[^a-z])(?:lock|locks|mutex|semaphore)(?:[^a-z]|$)")
+TAG = re.compile(r"(?<!\S)\(?@(\w+):\{\s*((?:\\.|[^{}|\\])+?)\s*\}")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command by its name: its operation, and how its keys are found among its arguments."""
+
+    operation: Operation
+    free: bool
+    keys: Callable[[Sequence[Any]], Sequence[Any]]
+
+
+@lru_cache(maxsize=512)
+def command(client: str, name: str) -> Command:
+    """What is known of a command, such as `get` or `json.get`."""
+    root = name.partition(" ")[0]
+    target = METHODS.get(root, root)
+    if "." not in target:
+        target = f"redis.client.Redis.{target}"
+    elif root.startswith("json.") and target == root:
+        target = f"redis.commands.json.JSON.{root.partition('.')[2]}"
+    effect = "" if target in catalog.entries() else "write"
+    operation = catalog.operation(client, target, "", effect)
+    if not operation.kind:
+        operation = Operation(client, target, "memory", effect)
+    free = root in FREE or operation.effect in catalog.FREE_EFFECTS
+    return Command(operation, free, _finder(root))
+
+
+def _finder(name: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    if name in ALL_ARGUMENTS:
+        return lambda args: args
+    if name in ALL_BUT_LAST:
+        return lambda args: args[:-1]
+    if name in FIRST_TWO:
+        return lambda args: args[:2]
+    if name in PAIRS:
+        return lambda args: args[::2]
+    if name in COUNTED:
+        start = COUNTED[name]
+        return lambda args: _counted(args, start)
+    if name in COUNTED_AFTER_ONE:
+        return lambda args: (*args[:1], *_counted(args, 1))
+    if name in ("xread", "xreadgroup"):
+        return _streams
+    if name == "keys":
+        return lambda args: args[:1]
+    if name == "scan":
+        return _match
+    if name == "randomkey":
+        return lambda args: ()
+    return lambda args: args[:1]
+
+
+def _counted(args: Sequence[Any], position: int) -> Sequence[Any]:
+    try:
+        number = int(args[position])
+    except (IndexError, TypeError, ValueError):
+        return ()
+    return args[position + 1 : position + 1 + number]
+
+
+def _streams(args: Sequence[Any]) -> Sequence[Any]:
+    words = [text_of(arg).upper() for arg in args]
+    if "STREAMS" not in words:
+        return ()
+    rest = args[words.index("STREAMS") + 1 :]
+    return rest[: len(rest) // 2]
+
+
+def _match(args: Sequence[Any]) -> Sequence[Any]:
+    words = [text_of(arg).upper() for arg in args]
+    return args[words.index("MATCH") + 1 :][:1] if "MATCH" in words else ()
+
+
+class _Watch:
+    """What `before` and `after` need for one family of clients."""
+
+    def __init__(self, client: str, monitor: Monitor) -> None:
+        self.client = client
+        self.monitor = monitor
+
+    def before(self, _client: Any, args: tuple[Any, ...], _options: dict[str, Any]) -> Any:
+        """Judge one command, sent or queued."""
+        __tracebackhide__ = True
+        name, *rest = _split(args)
+        known = command(self.client, name)
+        if known.free:
+            return None
+
+        def judge(active: Active) -> Judgement:
+            return self._judge(name, known, rest, active)
+
+        def shown() -> str:
+            keys = [text_of(key) for key in known.keys(rest)]
+            what = "pattern" if name in PATTERNS else "index" if name in SEARCH else "key"
+            return f"{what} {', '.join(map(repr, keys[:3]))}" if keys else name.upper()
+
+        active = self.monitor.before(known.operation, judge, shown)
+        return (known.operation, active, shown) if active is not None else None
+
+    def after(self, state: tuple[Operation, Active, Callable[[], str]], result: Any) -> None:
+        """A value that names another owner is foreign."""
+        __tracebackhide__ = True
+        operation, active, shown = state
+        if operation.effect == "read" and (owner := foreign_in_value(result, active, self.monitor.levels)):
+            self.monitor.foreign(operation, active, owner, shown)
+
+    def _judge(self, name: str, known: Command, args: Sequence[Any], active: Active) -> Judgement:
+        monitor = self.monitor
+        keys = known.keys(args)
+
+        def judged(texts: Iterable[Any], what: str = "key") -> Judgement:
+            return judge_keys(texts, active, monitor.levels, monitor.settings.delimiters, what=what)
+
+        if name in SEARCH:
+            return self._judge_search(args, active, judged(keys, "index"))
+        result = judged(keys, "pattern" if name in PATTERNS else "key")
+        if isinstance(result, Missing) and _of_lock(keys):
+            return "free"
+        if isinstance(result, Missing) and name in HASH_FIELDS:
+            fields = args[1 :: HASH_FIELDS[name]]
+            if fields and judged(fields) == "scoped":
+                return "scoped"
+        # a script without keys: its arguments may still say for whom
+        if name in COUNTED and not keys and any(judged([arg]) == "scoped" for arg in args[2:]):
+            return "scoped"
+        return result
+
+    def _judge_search(self, args: Sequence[Any], active: Active, by_index: Judgement) -> Judgement:
+        if by_index == "scoped" or len(args) < 2:
+            return by_index
+        query = text_of(args[1])
+        levels = self.monitor.levels
+        outside = re.sub(r"\{[^{}]*\}", "", query)
+        if "|" not in outside and active.ids:
+            bound = {
+                levels.rank(field)[0]
+                for field, value in TAG.findall(query)
+                for wanted in active.ids.values()
+                if same_id(re.sub(r"\\(.)", r"\1", value), wanted)
+            }
+            if set(levels.required_for(active.ids)) <= bound:
+                return "scoped"
+        level = levels.required_for(active.ids)[0] if active.ids else "tenant"
+        text = f"neither the index nor the query binds the result to {active.described((level,))}"
+        return Missing(
+            text, (text_of(args[0]),), fix="@tenant_id:{…} in the query, or an index of the tenant"
+        )
+
+
+def _of_lock(keys: Sequence[Any]) -> bool:
+    """Whether a command is part of a lock: the client's own, or keys that say so."""
+    words = [LOCK.search(text_of(key).lower()) for key in keys]
+    if words and all(words):
+        return True
+    frame = sys._getframe(2)
+    for _ in range(12):
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+        if frame.f_globals.get("__name__", "").endswith(".lock"):
+            return True
+    return False
+
+
+def _split(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`("JSON.GET", key)`: the command in lower case, then its arguments."""
+    words = text_of(args[0]).lower().split() if args else [""]
+    return (words[0], *words[1:], *args[1:])
+
+
+def _client(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
+    def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+        """Watch the client, and the pipeline, which has an `execute_command` of its own."""
+        watch = _Watch(name, monitor)
+        owner = getattr(module, "Redis", None) or module.Valkey
+        patcher.wrap(owner, "execute_command", watch.before, watch.after)
+        patcher.wrap(module.Pipeline, "execute_command", watch.before)
+
+    return install
+
+
+def _cluster(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
+    def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+        """Watch the cluster client, which is a class apart."""
+        watch = _Watch(name, monitor)
+        owner = getattr(module, "RedisCluster", None) or module.ValkeyCluster
+        patcher.wrap(owner, "execute_command", watch.before, watch.after)
+        patcher.wrap(module.ClusterPipeline, "execute_command", watch.before)
+
+    return install
+
+
+SEAMS = tuple(
+    Seam(
+        name,
+        name,
+        {
+            f"{name}.client": _client(name),
+            f"{name}.asyncio.client": _client(name),
+            f"{name}.cluster": _cluster(name),
+            f"{name}.asyncio.cluster": _cluster(name),
+        },
+    )
+    for name in ("redis", "valkey")
+)
