@@ -6,8 +6,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from runtime_project import Project
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -69,3 +73,12 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory, git_environment: dict[str
     for arguments in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "-m", "Snapshot"]):
         subprocess.run(["git", *arguments], cwd=target, env=git_environment, check=True)
     return target
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Runs pytest with the flag over an application and its tests; see `runtime_project`."""
+    from runtime_project import project_in
+
+    monkeypatch.setenv("PY_COLORS", "0")
+    return project_in(pytester)

@@ -59,6 +59,7 @@ def _data() -> set[str]:
         *(f"boundlint_rules/{path.relative_to(REPOSITORY / 'rules').as_posix()}" for path in specs),
         "boundlint/catalog/catalog.json",  # the compiled copy of the catalog
         "boundlint/py.typed",
+        "pytest_boundary/py.typed",
         "boundlint_rules/py.typed",
     }
 
@@ -69,9 +70,14 @@ def test_wheel_holds_the_packages_and_their_data_and_nothing_else(distributions:
     assert {name.split("/")[0] for name in names} == {
         "boundlint",
         "boundlint_rules",
+        "pytest_boundary",
         f"boundlint-{boundlint.__version__}.dist-info",
     }
-    modules = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "boundlint").rglob("*.py")}
+    modules = {
+        path.relative_to(REPOSITORY).as_posix()
+        for package in ("boundlint", "pytest_boundary")
+        for path in (REPOSITORY / package).rglob("*.py")
+    }
     modules |= {
         "boundlint_rules/" + path.relative_to(REPOSITORY / "rules").as_posix()
         for path in (REPOSITORY / "rules").rglob("*.py")
@@ -90,7 +96,7 @@ def test_sdist_holds_the_source_and_nothing_private(distributions: Path) -> None
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "setup.py", "README.md", "LICENSE", "rules/__init__.py"} <= names
     tops = {name.split("/")[0] for name in names if "/" in name}
-    assert tops == {"boundlint", "rules", "boundlint.egg-info"}
+    assert tops == {"boundlint", "pytest_boundary", "rules", "boundlint.egg-info"}
     assert not [name for name in names if name.endswith((".pyc", ".sqlite", ".log"))]
 
 
@@ -108,6 +114,7 @@ def test_metadata(distributions: Path) -> None:
     assert "Requires-Python: >=3.10" in metadata
     assert "boundlint = boundlint.cli:main" in entry_points
     assert "BND = boundlint.integrations.flake8:Plugin" in entry_points
+    assert "boundlint = pytest_boundary.plugin" in entry_points
 
 
 @pytest.mark.parametrize("way", ["wheel", "sdist", "editable"])

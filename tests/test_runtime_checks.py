@@ -1,0 +1,300 @@
+"""What counts as scoped: SQL statements, keys, filters and rows, without any client."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boundlint.config import BoundarySettings
+from pytest_boundary.active import Active
+from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
+from pytest_boundary.checks.keys import has_component, judge_keys
+from pytest_boundary.checks.rows import foreign_in_value, foreign_owner
+from pytest_boundary.checks.sql import Sql, judge_sql
+from pytest_boundary.checks.sql_parse import NAME, named
+from pytest_boundary.config import DELIMITERS
+from pytest_boundary.levels import Levels, same_id
+from pytest_boundary.monitor import Missing
+
+LEVELS = Levels(("tenant",), BoundarySettings())
+ACME = Active({"tenant": "acme", "user": "kim"})
+TABLES = {
+    "ticket": ("id", "tenant_id", "title"),
+    "comment": ("id", "ticket_id", "tenant_id", "text"),
+    "plan": ("name", "price"),
+    "users": ("id", "tenant_id"),
+    "orders": ("id", "tenant_id", "customer_id"),
+    "room": ("id", "workspace_id"),
+    "note": ("id", "user_id"),
+}
+
+
+def judge(
+    text: str, parameters: object = (), style: str = "qmark", dialect: str = "sqlite", many: bool = False
+) -> str:
+    found = judge_sql(Sql(text, parameters, dialect, style, many), ACME, LEVELS, TABLES.get)
+    return (found.rule or "missing") if isinstance(found, Missing) else found
+
+
+SCOPED = [
+    ("select * from ticket where tenant_id = ? and id = ?", ("acme", 1)),
+    ("select * from ticket t where (t.id = 1) and (t.tenant_id = 'acme')", ()),
+    ("select * from ticket where 'acme' = tenant_id", ()),
+    ("select * from ticket where (tenant_id = ? and id = 1) or (id = 2 and tenant_id = ?)", ("acme", "acme")),
+    ("select * from ticket where tenant_id in (?, ?)", ("acme", "acme")),
+    ("select * from ticket where cast(tenant_id as text) = ? and (tenant_id, id) = (?, ?)", ("x", "acme", 1)),
+    ("select * from ticket t join comment c on c.ticket_id = t.id where t.tenant_id = ?", ("acme",)),
+    ("select * from ticket t left join comment c on c.ticket_id = t.id where t.tenant_id = ?", ("acme",)),
+    ("select * from ticket a, comment b where a.id = b.ticket_id and b.tenant_id = ?", ("acme",)),
+    ("select count(*) from (select id from ticket where tenant_id = ?) x", ("acme",)),
+    ("select * from (select * from ticket) x where x.tenant_id = ?", ("acme",)),
+    ("select * from comment where ticket_id in (select id from ticket where tenant_id = ?)", ("acme",)),
+    (
+        "with x as (select id from ticket where tenant_id = ?) select * from comment c join x on x.id = c.ticket_id",
+        ("acme",),
+    ),
+    (
+        "with recursive x as (select id from ticket where tenant_id = ? union all select c.id from comment c join x on x.id = c.ticket_id) select * from x",
+        ("acme",),
+    ),
+    (
+        "select * from ticket t where t.tenant_id = ? and exists (select 1 from comment c where c.ticket_id = t.id)",
+        ("acme",),
+    ),
+    (
+        "select t.id, (select count(*) from comment c where c.ticket_id = t.id) from ticket t where t.tenant_id = ?",
+        ("acme",),
+    ),
+    (
+        "select * from ticket where tenant_id = ? union select * from ticket where tenant_id = ?",
+        ("acme", "acme"),
+    ),
+    ("insert into ticket (id, tenant_id) values (?, ?)", (1, "acme")),
+    ("insert into ticket values (?, ?, ?)", (1, "acme", "x")),
+    (
+        "insert into ticket (id, tenant_id) values (?, ?) on conflict (id) do update set title = ?",
+        (1, "acme", "x"),
+    ),
+    ("insert into ticket (id, tenant_id) values (?, ?) returning id", (1, "acme")),
+    ("insert into ticket (id, tenant_id) select id, tenant_id from ticket where tenant_id = ?", ("acme",)),
+    ("insert into ticket (id, tenant_id) select name, ? from plan", ("acme",)),
+    ("update ticket set title = ? where tenant_id = ?", ("x", "acme")),
+    ("delete from ticket where id = ? and tenant_id = ?", (1, "acme")),
+    ("select * from orders where tenant_id = ? and customer_id = ?", ("acme", "other")),
+    ("select * from room where workspace_id = ?", ("acme",)),
+    ("select * from note where user_id = ?", ("kim",)),
+    ("create table copy as select * from ticket where tenant_id = ?", ("acme",)),
+]
+FREE = [
+    "select * from plan",
+    "select * from users where id = 1",
+    "select 1",
+    "PRAGMA foreign_keys = ON",
+    "BEGIN",
+    "SAVEPOINT x",
+    "create table x (id int)",
+    "create index i on ticket (id)",
+    "",
+    " ; ",
+]
+UNSCOPED = [
+    ("select * from ticket", (), "BND501"),
+    ("select * from ticket where id = ?", (1,), "BND501"),
+    ("select * from ticket where tenant_id = ?", ("globex",), "BND501"),
+    ("select * from ticket where tenant_id = ?", ("acme ",), "BND501"),
+    ("select * from ticket where tenant_id = ?", (None,), "BND501"),
+    ("select * from ticket where tenant_id = ? or public = 1", ("acme",), "BND501"),
+    ("select * from ticket where not tenant_id = ?", ("acme",), "BND501"),
+    ("select * from ticket where tenant_id <> ?", ("acme",), "BND501"),
+    ("select * from ticket where tenant_id like ?", ("acme%",), "BND501"),
+    ("select * from ticket where tenant_id in (?, ?)", ("acme", "globex"), "BND501"),
+    ("select * from ticket where lower(tenant_id) = ?", ("acme",), "BND501"),
+    ("select * from ticket where tenant_id = tenant_id", (), "BND501"),
+    (
+        "select * from comment c left join ticket t on c.ticket_id = t.id and t.tenant_id = ?",
+        ("acme",),
+        "BND501",
+    ),
+    ("select * from comment c join ticket t on c.text = t.title where t.tenant_id = ?", ("acme",), "BND501"),
+    (
+        "select * from comment where ticket_id not in (select id from ticket where tenant_id = ?)",
+        ("acme",),
+        "BND501",
+    ),
+    (
+        "select * from comment where id = 1 or ticket_id in (select id from ticket where tenant_id = ?)",
+        ("acme",),
+        "BND501",
+    ),
+    ("select * from ticket where tenant_id = ? union select * from ticket", ("acme",), "BND501"),
+    ("select (select max(title) from ticket) from plan", (), "BND501"),
+    ("insert into ticket (id, tenant_id) values (?, ?)", (1, "globex"), "missing"),
+    ("insert into ticket (id, tenant_id) values (?, ?), (?, ?)", (1, "acme", 2, "globex"), "missing"),
+    ("insert into ticket (id, title) values (?, ?)", (1, "x"), "missing"),
+    ("insert into ticket default values", (), "missing"),
+    ("insert into ticket (id, tenant_id) select id, tenant_id from ticket", (), "BND501"),
+    ("insert into ticket (id, tenant_id) select name, ? from plan", ("globex",), "missing"),
+    ("update ticket set title = ?", ("x",), "BND506"),
+    ("update ticket set tenant_id = ? where id = ?", ("acme", 1), "BND501"),
+    ("delete from ticket where title = ?", ("x",), "BND506"),
+    ("delete from ticket", (), "BND506"),
+    ("select * from orders where customer_id = ?", ("acme",), "BND501"),
+    ("create table x (id int); select * from ticket", (), "BND501"),
+    ("selec * from ticket where", (), "missing"),
+]
+
+
+@pytest.mark.parametrize(("text", "parameters"), SCOPED)
+def test_scoped_statements(text: str, parameters: object) -> None:
+    assert judge(text, parameters) == "scoped"
+
+
+@pytest.mark.parametrize("text", FREE)
+def test_free_statements(text: str) -> None:
+    assert judge(text) == "free"
+
+
+@pytest.mark.parametrize(("text", "parameters", "rule"), UNSCOPED)
+def test_unscoped_statements(text: str, parameters: object, rule: str) -> None:
+    assert judge(text, parameters) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "style", "dialect"),
+    [
+        ("select * from ticket where tenant_id = %s and title like '%%?'", ("acme",), "format", "mysql"),
+        ("select * from ticket where tenant_id = %(t)s", {"t": "acme"}, "pyformat", "postgresql"),
+        (
+            "select * from ticket where id = $2 and tenant_id = $1::varchar",
+            ("acme", 1),
+            "dollar",
+            "postgresql",
+        ),
+        ("select * from ticket where tenant_id = any(%s)", (["acme"],), "format", "postgresql"),
+        ("select * from ticket where tenant_id = :t and title = '::x:t'", {"t": "acme"}, "named", "sqlite"),
+        ("select * from ticket where tenant_id = ?2 and id = ?1", (1, "acme"), "qmark", "sqlite"),
+        (
+            "select * from ticket where /* id = ? */ title <> '?' and tenant_id = ?",
+            ("acme",),
+            "qmark",
+            "sqlite",
+        ),
+    ],
+)
+def test_parameters_are_followed_in_every_style(
+    text: str, parameters: object, style: str, dialect: str
+) -> None:
+    assert judge(text, parameters, style, dialect) == "scoped"
+    swapped = (
+        {"t": "globex"}
+        if isinstance(parameters, dict)
+        else tuple(["globex"] if isinstance(v, list) else "globex" if v == "acme" else v for v in parameters)  # type: ignore[attr-defined]
+    )
+    assert judge(text, swapped, style, dialect) == "BND501"
+
+
+def test_each_set_of_parameters_counts() -> None:
+    text = "insert into ticket (id, tenant_id) values (?, ?)"
+    assert judge(text, [(1, "acme"), (2, "acme")], many=True) == "scoped"
+    assert judge(text, [(1, "acme"), (2, "globex")], many=True) == "missing"
+
+
+def test_an_unknown_table_is_known_by_what_the_statement_says() -> None:
+    assert judge("select * from unknown where tenant_id = ?", ("globex",)) == "BND501"
+    assert judge("select * from unknown where tenant_id = ?", ("acme",)) == "scoped"
+    assert judge("select name from unknown where id = 1") == "free"
+
+
+@given(st.text(max_size=60))
+def test_naming_placeholders_touches_nothing_else(text: str) -> None:
+    quoted = "'" + text.replace("'", "''").replace("\\", "") + "'"
+    assert named(f"select {quoted}, ?", "qmark") == f"select {quoted}, :{NAME}0"
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        "key",
+        ["acme", "acme:x", "x:acme", "a/acme/b", "{acme}x:1", "tenant=acme;x", "v1|acme|x", "x%3A:acme"],
+    )
+    def test_a_whole_component(self, key: str) -> None:
+        assert judge_keys([key], ACME, LEVELS, DELIMITERS) == "scoped"
+
+    @pytest.mark.parametrize(
+        "key", ["", "acme2", "acme-2:x", "xacme:1", "ACME:x", "acme_x", "acme*", "ac:me"]
+    )
+    def test_a_part_of_a_component_is_none(self, key: str) -> None:
+        assert isinstance(judge_keys([key], ACME, LEVELS, DELIMITERS), Missing)
+
+    def test_no_key_at_all(self) -> None:
+        assert isinstance(judge_keys([], ACME, LEVELS, DELIMITERS), Missing)
+
+    def test_a_boundary_without_the_required_level_must_carry_what_it_has(self) -> None:
+        user = Active({"user": "kim"})
+        assert judge_keys(["kim:x"], user, LEVELS, DELIMITERS) == "scoped"
+        assert isinstance(judge_keys(["x"], user, LEVELS, DELIMITERS), Missing)
+        assert isinstance(judge_keys(["x"], Active({}), LEVELS, DELIMITERS), Missing)
+
+    def test_uuids_with_and_without_dashes(self) -> None:
+        uuid = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
+        assert has_component(f"x:{uuid.replace('-', '')}", uuid, DELIMITERS)
+        assert same_id(uuid.upper(), uuid)
+        assert not same_id("8" + uuid[1:], uuid)
+
+
+class TestFilters:
+    OWN = Equals("tenant_id", ("acme",))
+    FOREIGN = Equals("tenant_id", ("globex",))
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            OWN,
+            All((Other(), OWN)),
+            All((All((OWN,)), AnyOf((Other(), Other())))),
+            AnyOf((OWN, All((OWN, Other())))),
+            Equals("metadata.tenant_id", ("acme",)),
+            Equals("organizationId", ("acme",)),
+        ],
+    )
+    def test_scoped(self, condition: Filter) -> None:
+        assert judge_filter(condition, ACME, LEVELS) == "scoped"
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            NOTHING,
+            Other(),
+            FOREIGN,
+            AnyOf((OWN, Other())),
+            AnyOf(()),
+            AnyOf((OWN, FOREIGN)),
+            Equals("tenant_id", ("acme", "globex")),
+            Equals("tenant_id", ()),
+            Equals("title", ("acme",)),
+            All((Other(), AnyOf((OWN, Other())))),
+        ],
+    )
+    def test_unscoped(self, condition: Filter) -> None:
+        assert isinstance(judge_filter(condition, ACME, LEVELS), Missing)
+
+
+class TestRows:
+    def test_an_owner_in_the_record(self) -> None:
+        assert foreign_owner({"tenant_id": "globex"}, ACME, LEVELS) == "tenant 'globex'"
+        for own in (
+            {"tenant_id": "acme"},
+            {"tenant_id": None},
+            {"title": "x"},
+            {"tenant_id": "acme", "customer_id": 7},
+        ):
+            assert foreign_owner(own, ACME, LEVELS) == ""
+
+    def test_documents_inside_of_values(self) -> None:
+        assert foreign_in_value(b'{"a": [{"tenantId": "globex"}]}', ACME, LEVELS)
+        assert foreign_in_value({b"tenant_id": b"globex"}, ACME, LEVELS)
+        for own in (b'{"tenantId": "acme"}', "plain", b"{broken", 7, None, "[1, 2]", '{"tenant_id": 7'):
+            assert foreign_in_value(own, ACME, LEVELS) == ""
+
+    def test_what_is_shown_of_a_foreign_owner_is_short(self) -> None:
+        assert len(foreign_owner({"tenant_id": "g" * 500}, ACME, LEVELS)) < 40

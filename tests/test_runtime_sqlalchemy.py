@@ -1,0 +1,336 @@
+"""The SQLAlchemy seam on sqlite: Core, ORM, sync, async, raw connections; and sqlite3 itself."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+from runtime_project import Project, blocks, line_of
+
+APP = """
+    import asyncio
+    import sqlite3
+    from sqlalchemy import ForeignKey, String, create_engine, delete, func, insert, select, text, update
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, selectinload
+    from sqlalchemy.pool import StaticPool
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Plan(Base):
+        __tablename__ = "plans"
+        name: Mapped[str] = mapped_column(primary_key=True)
+
+    class User(Base):
+        __tablename__ = "users"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        tenant_id: Mapped[str]
+
+    class Ticket(Base):
+        __tablename__ = "tickets"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        tenant_id: Mapped[str]
+        title: Mapped[str] = mapped_column(default="")
+        comments: Mapped[list["Comment"]] = relationship(back_populates="ticket")
+
+    class Comment(Base):
+        __tablename__ = "comments"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        tenant_id: Mapped[str]
+        ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+        text: Mapped[str] = mapped_column(default="")
+        ticket: Mapped[Ticket] = relationship(back_populates="comments")
+
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+
+    def fill(session):
+        session.add_all([
+            Plan(name="pro"), User(id=1, tenant_id="acme"),
+            Ticket(id=1, tenant_id="acme", title="a", comments=[Comment(id=1, tenant_id="acme")]),
+            Ticket(id=2, tenant_id="globex", title="b"),
+        ])
+
+    def seed():
+        Base.metadata.drop_all(engine)
+        Base.metadata.create_all(engine)
+        with Session(engine) as session:
+            fill(session)
+            session.commit()
+
+    def run(statement, parameters=None):
+        with Session(engine) as session:
+            result = session.execute(statement, parameters or {})
+            return result.all() if getattr(result, "returns_rows", True) else None
+
+    def core(statement):
+        with engine.connect() as connection:
+            return connection.execute(statement).all()
+
+    def get(number):
+        with Session(engine) as session:
+            return session.get(Ticket, number)
+
+    def own(session):
+        return session.scalars(select(Ticket).where(Ticket.tenant_id == "acme")).all()
+
+    def change_own():
+        with Session(engine) as session:
+            ticket = own(session)[0]
+            ticket.title = "changed"
+            session.commit()
+            assert ticket.title == "changed"
+            session.delete(ticket.comments[0])
+            session.flush()
+
+    def lazily():
+        with Session(engine) as session:
+            return [comment.text for ticket in own(session) for comment in ticket.comments]
+
+    def eagerly():
+        with Session(engine) as session:
+            query = select(Ticket).where(Ticket.tenant_id == "acme").options(selectinload(Ticket.comments))
+            return [len(ticket.comments) for ticket in session.scalars(query)]
+
+    def add(tenant):
+        with Session(engine) as session:
+            session.add(Ticket(tenant_id=tenant))
+            session.commit()
+
+    def raw(statement, *parameters):
+        connection = engine.raw_connection()
+        return connection.cursor().execute(statement, parameters).fetchall()
+
+    async def async_run(*conditions):
+        async_engine = create_async_engine("sqlite+aiosqlite://", poolclass=StaticPool)
+        async with AsyncSession(async_engine) as session:
+            await session.run_sync(lambda inner: Base.metadata.create_all(inner.connection()))
+            return (await session.scalars(select(Ticket).where(*conditions))).all()
+"""
+SEEDED = """
+@pytest.fixture(autouse=True)
+def seeded():
+    code.seed()
+from app.code import *
+"""
+UNSCOPED = {
+    "orm": ("run(select(Ticket))", "BND501"),
+    "by id": ("run(select(Ticket).where(Ticket.id == 1))", "BND501"),
+    "get": ("get(1)", "BND501"),
+    "legacy query": ("Session(engine).query(Ticket).all()", "BND501"),
+    "another tenant": ('run(select(Ticket).where(Ticket.tenant_id == "globex"))', "BND501"),
+    "or": ('run(select(Ticket).where((Ticket.tenant_id == "acme") | (Ticket.id == 2)))', "BND501"),
+    "prefix": ('run(select(Ticket).where(Ticket.tenant_id.like("acme%")))', "BND501"),
+    "not": ('run(select(Ticket).where(Ticket.tenant_id != "globex"))', "BND501"),
+    "core": ("core(select(Ticket.__table__))", "BND501"),
+    "text": ('core(text("SELECT title FROM tickets WHERE id = 1"))', "BND501"),
+    "count": ("run(select(func.count()).select_from(Ticket))", "BND501"),
+    "outer join": (
+        'run(select(Comment).outerjoin(Ticket, (Ticket.id == Comment.ticket_id) & (Ticket.tenant_id == "acme")))',
+        "BND501",
+    ),
+    "bulk update": ('run(update(Ticket).values(title="x"))', "BND506"),
+    "bulk delete": ('run(delete(Ticket).where(Ticket.title == "a"))', "BND506"),
+    "update by id": ('run(update(Ticket).where(Ticket.id == 1).values(title="x"))', "BND501"),
+    "insert": ('run(insert(Ticket).values(id=9, tenant_id="globex"))', "BND501"),
+    "many rows": (
+        'run(insert(Ticket), [{"id": 8, "tenant_id": "acme"}, {"id": 9, "tenant_id": "b"}])',
+        "BND501",
+    ),
+    "add": ('add("globex")', "BND501"),
+    "raw connection": ('raw("SELECT * FROM tickets WHERE id = ?", 1)', "BND501"),
+    "async": ("asyncio.run(async_run(Ticket.id == 1))", "BND501"),
+}
+SCOPED = {
+    "orm": 'run(select(Ticket).where(Ticket.tenant_id == "acme"))',
+    "and": 'run(select(Ticket).where(Ticket.id == 1, Ticket.tenant_id == "acme"))',
+    "in": 'run(select(Ticket).where(Ticket.tenant_id.in_(["acme"])))',
+    "legacy query": 'Session(engine).query(Ticket).filter_by(tenant_id="acme").first()',
+    "no owner": "run(select(Plan))",
+    "identity": "run(select(User).where(User.id == 1))",
+    "core": 'core(select(Ticket.__table__.c.id).where(Ticket.tenant_id == "acme"))',
+    "text": "core(text(\"SELECT title FROM tickets WHERE tenant_id = :t\").bindparams(t='acme'))",
+    "join": 'run(select(Comment).join(Ticket).where(Ticket.tenant_id == "acme"))',
+    "subquery": (
+        'run(select(Comment).where(Comment.ticket_id.in_(select(Ticket.id).where(Ticket.tenant_id == "acme"))))'
+    ),
+    "count": 'run(select(func.count()).select_from(select(Ticket).where(Ticket.tenant_id == "acme").subquery()))',
+    "bulk update": 'run(update(Ticket).where(Ticket.tenant_id == "acme").values(title="x"))',
+    "add": 'add("acme")',
+    "change, refresh and delete": "change_own()",
+    "lazy load": "lazily()",
+    "eager load": "eagerly()",
+    "raw connection": 'raw("SELECT * FROM tickets WHERE tenant_id = ?", "acme")',
+    "transaction": 'Session(engine).execute(text("SELECT 1"))',
+    "async": 'asyncio.run(async_run(Ticket.tenant_id == "acme"))',
+}
+
+
+def body_of(calls: dict[str, str]) -> str:
+    lines = [SEEDED]
+    for number, (name, call) in enumerate(calls.items()):
+        lines += [f"def test_{number}_{name.replace(' ', '_').replace(',', '')}():", f"    {call}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_unscoped_statements_fail(project: Project) -> None:
+    result = project(APP, body_of({name: call for name, (call, _) in UNSCOPED.items()}))
+    result.assert_outcomes(failed=len(UNSCOPED))
+    assert [block.split()[0] for block in blocks(result)] == [rule for _, rule in UNSCOPED.values()]
+
+
+def test_scoped_statements_pass(project: Project) -> None:
+    project(APP, body_of(SCOPED)).assert_outcomes(passed=len(SCOPED))
+
+
+def test_swallowed_in_two_workers(project: Project) -> None:
+    body = """
+        def test_one():
+            try:
+                get(1)
+            except Exception:
+                pass
+        def test_two():
+            with Session(engine) as session:
+                try:
+                    session.execute(select(Ticket))
+                except Exception:
+                    session.rollback()
+    """
+    result = project(APP, SEEDED + dedent(body), "-n2")
+    result.assert_outcomes(failed=2)
+
+
+def test_the_block_names_the_users_line_through_a_greenlet(project: Project) -> None:
+    result = project(APP, body_of({"async": "asyncio.run(async_run(Ticket.id == 1))"}))
+    line = line_of(APP, "await session.scalars")
+    result.stdout.fnmatch_lines(
+        [
+            f"BND501 unscoped database read — app/code.py:{line} in async_run()",
+            "  operation  sqlalchemy.orm.Session.execute  table tickets: SELECT *",
+            "  missing    no predicate binds table 'tickets' to tenant 'acme'",
+            "  fix        add tickets.tenant_id = 'acme' (from the boundary) to the predicate",
+        ]
+    )
+
+
+def test_foreign_rows(project: Project) -> None:
+    """A row of another tenant is found although the statement looks bound: through a join that lies."""
+    app = (
+        APP
+        + """
+    def foreign():
+        with Session(engine) as session:
+            session.execute(text("UPDATE comments SET ticket_id = 2 WHERE tenant_id = 'acme'"))
+            query = select(Ticket).join(Comment).where(Comment.tenant_id == "acme")
+            return session.scalars(query).all()
+"""
+    )
+    result = project(app, body_of({"foreign": "foreign()"}))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["BND501 another tenant's data from a database read*"])
+    result.stdout.fnmatch_lines(["*result names the tenant 'globex', not tenant 'acme'"])
+
+
+def test_changing_a_loaded_object_of_another_tenant(project: Project) -> None:
+    body = """
+        from boundlint.boundary import cross_boundary
+        def test_it():
+            with Session(engine) as session:
+                with cross_boundary("loaded elsewhere"):
+                    ticket = session.get(Ticket, 2)
+                ticket.title = "stolen"
+                session.commit()
+    """
+    result = project(APP, SEEDED + dedent(body))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["BND501 another tenant's data*", "*sqlalchemy.orm.Session.flush  Ticket*"])
+
+
+def test_an_engine_made_before_is_watched_and_events_are_removed(project: Project) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import cursor
+    from sqlalchemy.orm import Session
+
+    before = (Session.flush, cursor.CursorFetchStrategy.fetchall)
+    project(APP, body_of({"orm": "run(select(Ticket))"})).assert_outcomes(failed=1)
+    assert (Session.flush, cursor.CursorFetchStrategy.fetchall) == before
+    assert not hasattr(Session.flush, "__boundlint_patch__")
+    assert not list(create_engine("sqlite://").dispatch.before_cursor_execute)
+    assert not list(Session().dispatch.do_orm_execute)
+
+
+SQLITE = """
+    import sqlite3
+    import asyncio
+    import threading
+    import aiosqlite
+    from sqlite3 import connect
+    from boundlint.boundary import carry_context
+
+    class Mine(sqlite3.Connection):
+        pass
+
+    TABLES = "CREATE TABLE notes (id, tenant_id, text); CREATE TABLE plans (name); INSERT INTO notes VALUES (1, 'globex', 'x');"
+
+    def database(**options):
+        found = connect(":memory:", check_same_thread=False, **options)
+        sqlite3.Cursor(found).executescript(TABLES)
+        return found
+
+    def run(statement, parameters=(), **options):
+        return database(**options).execute(statement, parameters).fetchall()
+
+    def many(statement, rows):
+        database().executemany(statement, rows)
+
+    def cursor(statement, parameters=()):
+        return [row for row in database().cursor().execute(statement, parameters)]
+
+    def in_thread(statement):
+        found = []
+        thread = threading.Thread(target=carry_context(lambda: found.append(run(statement))))
+        thread.start()
+        thread.join()
+
+    async def async_run(statement, parameters=()):
+        async with aiosqlite.connect(":memory:") as db:
+            await db.executescript(TABLES.replace("INSERT INTO notes VALUES (1, 'globex', 'x');", ""))
+            async with db.execute(statement, parameters) as found:
+                return await found.fetchall()
+
+    async def async_foreign():
+        async with aiosqlite.connect(":memory:") as db:
+            async with db.execute("SELECT 'globex' AS tenant_id") as found:
+                return await found.fetchone()
+"""
+
+
+def test_sqlite3(project: Project) -> None:
+    scoped = {
+        "parameter": 'code.run("SELECT text FROM notes WHERE tenant_id = ?", ("acme",))',
+        "name": 'code.run("SELECT text FROM notes WHERE tenant_id = :t", {"t": "acme"})',
+        "free": 'code.run("SELECT name FROM plans")',
+        "factory": 'code.run("SELECT text FROM notes WHERE tenant_id = ?", ("acme",), factory=code.Mine)',
+        "row": "code.database().execute('PRAGMA user_version').fetchone()",
+        "many": 'code.many("INSERT INTO notes VALUES (?, ?, ?)", [(1, "acme", "a"), (2, "acme", "b")])',
+        "async": 'asyncio.run(code.async_run("SELECT text FROM notes WHERE tenant_id = ?", ("acme",)))',
+    }
+    unscoped = {
+        "parameter": 'code.run("SELECT text FROM notes WHERE id = ?", (1,))',
+        "factory": 'code.run("SELECT text FROM notes", (), factory=code.Mine)',
+        "cursor": 'code.cursor("SELECT text FROM notes WHERE id = ?", (1,))',
+        "many": 'code.many("INSERT INTO notes VALUES (?, ?, ?)", [(1, "acme", "a"), (2, "b", "b")])',
+        "thread": 'code.in_thread("SELECT * FROM notes")',
+        "async": 'asyncio.run(code.async_run("SELECT text FROM notes WHERE id = 1"))',
+        "foreign": "code.run(\"SELECT 'globex' AS tenant_id\")",
+        "async foreign": "asyncio.run(code.async_foreign())",
+        "unreadable": 'code.run("SELECT text FROM notes WHERE ((")',
+    }
+    lines = ["import asyncio", "import sqlite3"]
+    for kind, calls in (("good", scoped), ("bad", unscoped)):
+        for name, call in calls.items():
+            lines += [f"def test_{kind}_{name.replace(' ', '_')}():", f"    {call}"]
+    result = project(SQLITE, "\n".join(lines) + "\n")
+    result.assert_outcomes(passed=len(scoped), failed=len(unscoped))
+    assert len(blocks(result)) == len(unscoped)
+    result.stdout.no_fnmatch_line("*_ test_good_*")
