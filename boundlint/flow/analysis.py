@@ -15,6 +15,7 @@ from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.dispatch import Dispatch
 from boundlint.flow.interpret import Environment, Interpreter
+from boundlint.flow.latefilter import late_filters
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.shared import SharedObjects, may_share
 from boundlint.flow.slices import Slices
@@ -241,6 +242,8 @@ class Flow:
         self._nested(run)
         if not function.facts.qualname:
             run.shared.on_module()
+        for oddity in (*run.siblings.finish(), *late_filters(body)):
+            run.note(oddity)
         inside = function.facts.qualname + "."
         nested = [f for f in self.project.functions(function.path).values() if f.facts.parent]
         mentions = [

@@ -12,6 +12,7 @@ from boundlint.catalog.model import Argument, Operation
 from boundlint.findings import TraceStep
 from boundlint.flow import names
 from boundlint.flow.declared import NOT_CHECKED
+from boundlint.flow.graphtext import open_graph_query
 from boundlint.flow.values import (
     CONSTANT,
     DATA_KINDS,
@@ -90,8 +91,9 @@ class Calls:
         if len(given.positional) == 1:
             run.note_prefix(node, given.positional[0][0])
         path = path_of(node.func)
-        path.rpartition(".")[2]
         callee = self.flow.receivers.callee(run.function, path)
+        run.siblings.on_call(node, callee, receiver, given)
+        run.note(run.joins.on_join(node) or open_graph_query(run, node, receiver, given))
         role = self.flow.declared.role(run.function, path)
         if role:
             return self._declared(run, node, callee, role, receiver, given)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from boundlint.flow import names
+from boundlint.flow.deviance import SiblingCalls
+from boundlint.flow.joins import Joins
 from boundlint.flow.lookups import Lookups
 from boundlint.flow.shared import Shared
 from boundlint.flow.values import (
@@ -57,6 +59,8 @@ class Interpreter:
         self.ambient: set[str] = set()
         self.lookups = Lookups(self, flow.models, flow.services)
         self.shared = Shared(self)
+        self.siblings = SiblingCalls(self)
+        self.joins = Joins(function.facts.name)
         self._pending: dict[str, tuple[int, int, str]] = {}  # scoped filters that nobody has read yet
         self.nested: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
 
@@ -184,6 +188,7 @@ class Interpreter:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MUTATORS:
             self._mutate(call.func.value, value)
             self.shared.on_call(call)
+            self.joins.on_append(call)
         elif isinstance(call, ast.Call) and _sets_tenant(call):
             self._mutate(call.func, value)
 
@@ -453,16 +458,19 @@ class Interpreter:
             sides = (node.left, node.comparators[0])
             for element, boundary in (sides, sides[::-1]):
                 label = _label(element)
-                if not label or not self.vocabulary.level(label):
+                named = bool(label) and self.vocabulary.level(label) is not None
+                if not named and not _is_computed_item(element):
                     continue
                 value, other = self.value(element), self.value(boundary)
                 origins = {mark for mark in value.marks if mark.startswith("from@")}
-                if not origins or not other.carriers or _origins(other) & origins:
+                filters = {name for name in value.params & other.params if FILTER_NAME.search(name)}
+                if not origins or _origins(other) & origins or not (other.carriers if named else filters):
                     continue
                 for access in self.accesses.values():
                     if (
                         f"from@{access.line}:{access.column}" in origins
                         and access.operation.kind == "retrieval"
+                        and (named or not filters & access.scope.params)
                     ):
                         self.post_filters[node.lineno, node.col_offset] = PostFilter(
                             access, node.lineno, node.col_offset, ast.unparse(node)[:LOGGED_TEXT]
@@ -491,6 +499,11 @@ class Interpreter:
         self.oddities[node.lineno, node.col_offset] = Oddity(
             kind, node.lineno, node.col_offset, end_line, end_column, source
         )
+
+    def note(self, oddity: Oddity | None) -> None:
+        """Keep what was noticed at a call."""
+        if oddity is not None:
+            self.oddities[oddity.line, oddity.column] = oddity
 
     def note_boolean_filter(self, node: ast.Call) -> None:
         """`filter(A.x == 1 and B.y == 2)`: Python keeps one of the comparisons only."""
@@ -534,6 +547,19 @@ def _label(node: ast.expr) -> str:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str" and node.args:
         return _label(node.args[0])
     return ""
+
+
+def _is_computed_item(node: ast.expr) -> bool:
+    """`payload[key]`, `payload.get(key)`: an item whose name is that of a condition in a filter."""
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Name)
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get"
+        and bool(node.args)
+        and isinstance(node.args[0], ast.Name)
+    )
 
 
 def _origins(value: Value) -> set[str]:

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from boundlint.flow.shared import SharedWrite
 
 Verdict = Literal["scoped", "maybe", "open", "unknown", "unscoped"]
-OddityKind = Literal["boolean-operator", "overwritten", "prefix-match", "truncated-digest"]
+OddityKind = Literal[
+    "boolean-operator",
+    "overwritten",
+    "prefix-match",
+    "truncated-digest",
+    "late-filter",
+    "open-graph-query",
+    "other-scope",
+    "sibling-without-filter",
+    "unescaped-pairs",
+]
 HOLE = "{}"  # stands in a template for the part that is not constant
 NONE: frozenset[str] = frozenset()
 DATA_KINDS = frozenset(
@@ -183,7 +193,10 @@ class Oddity:
     """A piece of code that does not scope as it seems to.
 
     `boolean-operator`: `and` between column tests; `overwritten`: a scoped filter replaced before its use;
-    `prefix-match`: a boundary compared as a prefix; `truncated-digest`: a shortened hash of a boundary.
+    `prefix-match`: a boundary compared as a prefix; `truncated-digest`: a shortened hash of a boundary;
+    `late-filter`: a filter extended after a copy of it was used; `open-graph-query`: a graph query over all
+    nodes; `other-scope` and `sibling-without-filter`: a call that passes another scope, or none, than its
+    sibling; `unescaped-pairs`: a key joined of `name=value` with nothing escaped.
     """
 
     kind: OddityKind

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from boundlint.index.facts import ClassFacts, Field, FileFacts, FunctionFacts, Param
+from boundlint.index.texts import kind_of
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 LONGEST_TEXT = 240  # characters of an annotation, default or class field that are kept
@@ -55,7 +56,7 @@ def extract(path: str, digest: str, source: str, tree: ast.Module) -> FileFacts:
 class _Scope:
     """The facts of one function while its body is walked."""
 
-    __slots__ = ("assigned", "call_lines", "calls", "columns", "names", "returned", "stored")
+    __slots__ = ("assigned", "call_lines", "calls", "columns", "names", "returned", "stored", "texts")
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -65,6 +66,7 @@ class _Scope:
         self.names: set[str] = set()
         self.columns: dict[str, set[str]] = {}
         self.stored: dict[str, None] = {}
+        self.texts: dict[str, None] = {}
 
     def dumped_columns(self) -> dict[str, str]:
         """The columns as facts hold them."""
@@ -105,6 +107,7 @@ class _Extractor:
                 " ".join(sorted(scope.names)),
                 scope.dumped_columns(),
                 list(scope.stored),
+                list(scope.texts),
             )
         )
         return FileFacts(
@@ -159,6 +162,8 @@ class _Extractor:
                 names.add(node.id)  # type: ignore[attr-defined]
                 continue
             if kind is ast.Constant:
+                if type(node.value) is str and (text := kind_of(node.value)):  # type: ignore[attr-defined]
+                    scope.texts[text] = None
                 continue
             if kind is ast.Attribute:
                 names.add(node.attr)  # type: ignore[attr-defined]
@@ -316,6 +321,7 @@ class _Extractor:
                 " ".join(sorted(scope.names)),
                 scope.dumped_columns(),
                 list(scope.stored),
+                list(scope.texts),
             )
         )
 

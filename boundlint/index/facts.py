@@ -28,7 +28,7 @@ class FunctionFacts(NamedTuple):
     and `call_lines` run in parallel; `names` are all identifiers in the body, separated by blanks; `columns`
     pairs a capitalized name with the attributes read from it and the keywords of calls on it, `()` where it
     is handed to a call that may query it.  `stored` are the names it declares `global` and the paths of the
-    attributes and items that it assigns.
+    attributes and items that it assigns, `texts` the kinds of the texts in it (see `boundlint.index.texts`).
     """
 
     qualname: str
@@ -48,6 +48,7 @@ class FunctionFacts(NamedTuple):
     names: str
     columns: dict[str, str]
     stored: list[str]
+    texts: list[str]
 
     @property
     def name(self) -> str:

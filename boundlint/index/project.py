@@ -119,11 +119,20 @@ class Project:
         fits = [
             path
             for path in self._modules.get(dotted.rpartition(".")[2], ())
-            if self._module_names[path] == dotted or self._module_names[path].endswith(suffix)
+            if self._module_names[path] == dotted
+            or (
+                self._module_names[path].endswith(suffix)
+                and ("." in dotted or not self._inside_package(path))
+            )
         ]
         best = max(fits, key=lambda path: (_shared(path, near), -len(path)), default=None)
         self._found_modules[key] = best
         return best
+
+    def _inside_package(self, path: str) -> bool:
+        """Whether a module stands in a package: `import redis` never means `app/stores/redis.py`."""
+        folder = path.removesuffix("/__init__.py").rpartition("/")[0]
+        return bool(folder) and f"{folder}/__init__.py" in self.files
 
     def absolute(self, path: str, target: str) -> str:
         """An import target with its leading dots resolved against the file it stands in."""

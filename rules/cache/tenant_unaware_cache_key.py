@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from boundlint.findings import Persona
+from boundlint.flow.deviance import may_deviate
 from boundlint.flow.evidence import Evidence, confidence_of, evidence, is_cache, shown_key
 from boundlint.flow.values import Access
 from boundlint.rule import Problem, Rule
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
 
 
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
-    """Report a cache operation whose key is known and holds no boundary."""
+    """Report a cache operation whose key is known and holds no boundary, or another one than its siblings get."""
+    for oddity in view.oddities(node):
+        if oddity.kind == "other-scope":
+            yield Problem(
+                f"this cache is shared wider than the calls around it: {oddity.source}",
+                "make the same session or tenant a part of what the cache is told",
+                "medium",
+                "regular",
+            )
     for access in view.accesses(node):
         if not is_cache(access) or access.operation.form != "method" or access.value_of("field").carriers:
             continue
@@ -68,4 +77,5 @@ RULE = Rule(
     severity="error",
     summary="a cache read or write whose key carries no boundary while its value is customer data",
     visit={"Call": check_call},
+    wants=may_deviate,
 )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Persona
 from boundlint.flow.evidence import shown_key
+from boundlint.flow.joins import Joins
 from boundlint.flow.values import HOLE
+from boundlint.index.facts import FunctionFacts
 from boundlint.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -20,10 +22,17 @@ TOUCHING = re.compile(r"\}\{|\w\)? \+ \w")  # f"{a}{b}", a + b
 FIXED_PART = re.compile(r"(?i)(?:prefix|sep|separator|delimiter|root|base|namespace|suffix)\b")
 HELP = {
     "prefix-match": "compare the whole component, or end the prefix with the delimiter",
+    "unescaped-pairs": "escape the delimiters in the values (urllib.parse.quote), or encode the pairs as JSON",
     "truncated-digest": "keep at least 16 hex digits of the digest, or use the boundary itself",
+}
+PERSONAS: dict[str, Persona] = {
+    "prefix-match": "pedantic",
+    "truncated-digest": "auditor",
+    "unescaped-pairs": "regular",
 }
 SAYS = {
     "prefix-match": "matches every boundary that begins with this one: {}",
+    "unescaped-pairs": "a value that holds the delimiter names another scope: {}",
     "truncated-digest": "a shortened digest lets two boundaries share one key: {}",
 }
 
@@ -59,8 +68,13 @@ def check_oddity(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report what the flow noticed at this node."""
     for oddity in view.oddities(node):
         if oddity.kind in SAYS:
-            persona: Persona = "auditor" if oddity.kind == "truncated-digest" else "pedantic"
+            persona = PERSONAS[oddity.kind]
             yield Problem(SAYS[oddity.kind].format(oddity.source), HELP[oddity.kind], "medium", persona)
+
+
+def wants(facts: FunctionFacts) -> bool:
+    """Whether a function makes a key by joining parts."""
+    return "join" in facts.names.split() and Joins(facts.name).makes_key
 
 
 RULE = Rule(
@@ -69,4 +83,5 @@ RULE = Rule(
     severity="warning",
     summary="parts joined so that two boundaries collide",
     visit={"Call": check_call, "Subscript": check_oddity},
+    wants=wants,
 )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from boundlint.catalog.model import SCOPE_ROLES, Operation
 from boundlint.findings import Persona
 from boundlint.flow.evidence import Evidence, confidence_of, evidence
-from boundlint.flow.usage import is_built_in_sight
+from boundlint.flow.usage import SUPPORT_PATH, is_built_in_sight
 from boundlint.flow.values import Access
+from boundlint.index.facts import FunctionFacts
 from boundlint.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
-    """Report a search whose scope arguments are known and hold no boundary."""
+    """Report a search whose scope arguments are known and hold no boundary, and a graph query over all nodes."""
+    yield from check_graph_query(node, view)
     late = {(row.access.line, row.access.column) for row in view.flow.post_filters}
     for access in view.accesses(node):
         if access.operation.kind != "retrieval" or access.operation.effect != "read":
@@ -45,6 +47,21 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         )
 
 
+def check_graph_query(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a graph query whose text and parameters hold no boundary while one is at hand."""
+    for oddity in view.oddities(node):
+        if oddity.kind != "open-graph-query" or not view.reach:
+            continue
+        part = view.reach[0].removesuffix("()")
+        yield Problem(
+            f"this graph query matches the nodes of all tenants: {oddity.source}…",
+            f"compare {part} in the pattern, as a parameter of the query",
+            "medium",
+            "auditor" if SUPPORT_PATH.search(view.path) else "regular",
+            facts=(f"in reach: {', '.join(view.reach[:4])}",),
+        )
+
+
 def is_begun(operation: Operation) -> bool:
     """Whether the call only begins a query, which a later call of the chain scopes and another one runs."""
     return "chained" in operation.binders and bool(operation.delegates)
@@ -62,10 +79,16 @@ def persona_of(view: View, access: Access, found: Evidence) -> Persona:
     return "regular"
 
 
+def wants(facts: FunctionFacts) -> bool:
+    """Whether a function holds a graph query."""
+    return "graph-query" in facts.texts
+
+
 RULE = Rule(
     code="BND301",
     name="unfiltered-retrieval",
     severity="error",
     summary="a vector or document search with no boundary in filter, namespace, collection or partition",
     visit={"Call": check_call},
+    wants=wants,
 )

@@ -1,0 +1,41 @@
+"""Graph queries in text: a pattern match over all nodes, with no boundary in the text or its parameters."""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import TYPE_CHECKING
+
+from boundlint.flow.values import HOLE, Oddity, Value, join
+from boundlint.index.texts import GRAPH_QUERY
+
+if TYPE_CHECKING:
+    from boundlint.flow.calls import Arguments
+    from boundlint.flow.interpret import Interpreter
+
+# Addressed by an id: a matter for those rules that look at records.
+BY_ID = re.compile(
+    r"(?i)(?:\b\w*id\w*\s*\(\s*\w+\s*\)|\b\w*(?:id|uuid|key|name|hash)\w*)\s*(?::|=|IN)\s*(?:\$|\{\}|%s|\?)"
+)
+
+
+def open_graph_query(run: Interpreter, node: ast.Call, receiver: Value, given: Arguments) -> Oddity | None:
+    """The query that a call runs over everybody's nodes; None for a call that runs none."""
+    values = [value for value, _ in given.positional] + [value for value, _ in given.keywords.values()]
+    text = next((value.text for value in values if value.text and GRAPH_QUERY.search(value.text)), None)
+    if text is None or BY_ID.search(text):
+        return None
+    everything = join([receiver, given.joined(), given.spread])
+    if HOLE in text and (everything.carriers or everything.maybe):
+        return None  # what is filled in may be the boundary; a constant text has to name it
+    if any(run.vocabulary.level(word) for word in re.findall(r"\w+", text)):
+        return None
+    shown = " ".join(text.split())[:60]
+    return Oddity(
+        "open-graph-query",
+        node.lineno,
+        node.col_offset,
+        node.end_lineno or node.lineno,
+        node.end_col_offset or node.col_offset,
+        shown,
+    )
