@@ -255,6 +255,8 @@ class Flow:
         unused = tuple(
             p.name for p in function.facts.params if p.name not in read and p.kind in ("pos", "kw")
         )
+        lookups = run.lookups.finish()
+        loaded = {source for row in lookups if row.scoped or row.guards for source in row.ids}
         return FunctionFlow(
             function,
             merge(run.returns) if run.returns else CONSTANT,
@@ -265,8 +267,10 @@ class Flow:
             unused,
             frozenset(run.ambient - params),
             self.memoizer(function) if function.facts.decorators else None,
-            run.lookups.finish(),
+            lookups,
             tuple(run.shared.found.values()),
+            frozenset({*run.lookups.checked_ids, *loaded, *run.vetted}),
+            frozenset(run.compared),
         )
 
     def reach_of(self, function: Function) -> tuple[str, ...]:
@@ -288,6 +292,7 @@ class Flow:
             inner = Interpreter(self, function, environment)
             inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
             inner.shared.found = run.shared.found
+            inner.compared, inner.vetted = run.compared, run.vetted
             inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
             inner.block(node.body)
             self._nested(inner)

@@ -306,7 +306,9 @@ class Calls:
             f"from@{node.lineno}:{node.col_offset}" for m in result.marks if m.startswith("from@")
         )
         queries = () if entry_point(self.flow.project, function) else summary.lookups
-        loaded = run.lookups.on_summary(node, function, queries, bound, _sources(function.facts, given))
+        sources = _sources(function.facts, given)
+        run.vetted |= {sources[name] for name in summary.checked if name in sources}
+        loaded = run.lookups.on_summary(node, function, queries, bound, sources)
         kept = frozenset(m for m in result.marks if not m.startswith(("from@", "lookup@")))
         return replace(result, marks=kept | origin | loaded)
 

@@ -57,6 +57,8 @@ class Interpreter:
         self.post_filters: dict[tuple[int, int], PostFilter] = {}
         self.oddities: dict[tuple[int, int], Oddity] = {}
         self.ambient: set[str] = set()
+        self.compared: set[str] = set()
+        self.vetted: set[str] = set()  # sources of ids that a called function checks
         self.lookups = Lookups(self, flow.models, flow.services)
         self.shared = Shared(self)
         self.siblings = SiblingCalls(self)
@@ -409,6 +411,9 @@ class Interpreter:
     def _compare(self, node: ast.Compare) -> Value:
         values = [self.value(node.left), *(self.value(part) for part in node.comparators)]
         self.lookups.on_compare(node, values)
+        for value in values:
+            if any(row.carriers and row is not value for row in values):
+                self.compared |= _origins(value)
         return join(values)
 
     def _lambda(self, node: ast.Lambda) -> Value:

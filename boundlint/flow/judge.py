@@ -11,6 +11,7 @@ from boundlint.findings import DOCS_URL, Finding, Location, fingerprint
 from boundlint.flow.analysis import Flow
 from boundlint.flow.values import DATA_KINDS, HOLE, FunctionFlow
 from boundlint.flow.view import View
+from boundlint.index.entries import may_enter
 from boundlint.index.facts import FunctionFacts
 from boundlint.index.project import Function
 from boundlint.rule import Handler, Problem, Rule
@@ -66,6 +67,7 @@ def is_suspect(flow: FunctionFlow) -> bool:
         or any(row.open or row.predicate.maybe or not flow.reach for row in flow.lookups)
         or (flow.memoized and flow.ambient)
         or any(access.verdict in ("unscoped", "unknown") for access in data)
+        or (may_enter(flow.function.facts) and any(access.verdict == "open" for access in data))
         or any(HOLE + HOLE in (key.text or "") or "*" in (key.text or "") for key in keys)
         or any("digest" in key.marks and access.has("value") for key, access in zip(keys, data, strict=False))
         or (data and (flow.unused or not flow.reach))

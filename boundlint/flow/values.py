@@ -212,7 +212,8 @@ class FunctionFlow:
     """What the flow knows of one function: its summary for callers and the evidence for the rules.
 
     `unused` are parameters that the body never mentions, `ambient` the boundary parts it takes from elsewhere
-    than its parameters, `memoized` the operation of the caching decorator on it.
+    than its parameters, `memoized` the operation of the caching decorator on it.  `checked` are the sources of
+    ids that went through a check, `compared` the marks of accesses whose result was compared with a boundary.
     """
 
     function: Function
@@ -226,6 +227,8 @@ class FunctionFlow:
     memoized: Operation | None = None
     lookups: tuple[Lookup, ...] = ()
     shared: tuple[SharedWrite, ...] = ()
+    checked: frozenset[str] = NONE
+    compared: frozenset[str] = NONE
 
     @property
     def obligations(self) -> tuple[Access, ...]:

@@ -45,6 +45,11 @@ def entry_point(project: Project, function: Function) -> Entry | None:
     return found
 
 
+def may_enter(facts: FunctionFacts) -> bool:
+    """Whether a function could be an entry point; cheap, and true of many that are none."""
+    return bool(facts.decorators) or facts.name in VIEW_METHODS
+
+
 def is_privileged(function: Function) -> bool:
     """Whether an entry point is for administrators, other services or the public.
 

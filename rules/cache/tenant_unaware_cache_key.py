@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from boundlint.findings import Persona
 from boundlint.flow.deviance import may_deviate
 from boundlint.flow.evidence import Evidence, confidence_of, evidence, is_cache, shown_key
+from boundlint.flow.outside import choice
 from boundlint.flow.values import Access
 from boundlint.rule import Problem, Rule
 
@@ -31,6 +32,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         if not is_cache(access) or access.operation.form != "method" or access.value_of("field").carriers:
             continue
         if access.verdict not in ("unscoped", "unknown") and not is_digest_of_question(view, access):
+            yield from check_choice(access, view)
             continue
         found = evidence(view, access)
         if not found.reach and not found.strong:
@@ -45,6 +47,22 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             found.facts,
             found.trace,
         )
+
+
+def check_choice(access: Access, view: View) -> Iterable[Problem]:
+    """Report an entry point whose caller chooses whose entry it reads or writes."""
+    chosen = choice(view, access)
+    if chosen is None:
+        return
+    yield Problem(
+        f"{access.operation.target} uses the key {shown_key(access)}: {chosen.says}",
+        chosen.help,
+        confidence_of(access, chosen.persona == "regular"),
+        chosen.persona,
+        access.operation.target,
+        chosen.facts,
+        access.trace,
+    )
 
 
 def is_digest_of_question(view: View, access: Access) -> bool:

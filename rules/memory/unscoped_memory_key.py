@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from boundlint.catalog.model import SCOPE_ROLES
 from boundlint.findings import Persona
 from boundlint.flow.evidence import Evidence, confidence_of, evidence, is_cache, is_keyed, shown_key
+from boundlint.flow.outside import choice
 from boundlint.flow.usage import is_built_in_sight
 from boundlint.flow.values import Access
 from boundlint.rule import Problem, Rule
@@ -25,7 +26,11 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report a memory operation whose scope is known and holds no boundary."""
     for access in view.accesses(node):
         operation = access.operation
-        if operation.kind not in ("memory", "checkpoint") or access.verdict not in ("unscoped", "unknown"):
+        if operation.kind not in ("memory", "checkpoint"):
+            continue
+        if access.verdict == "open":
+            yield from check_choice(access, view)
+        if access.verdict not in ("unscoped", "unknown"):
             continue
         if is_cache(access) or has_scoped_field(access) or not is_kept(access) or is_shared(view, access):
             continue
@@ -43,6 +48,25 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             found.facts,
             found.trace,
         )
+
+
+def check_choice(access: Access, view: View) -> Iterable[Problem]:
+    """Report an entry point whose caller chooses whose memory it is."""
+    chosen = (
+        None if is_cache(access) or has_scoped_field(access) or not is_kept(access) else choice(view, access)
+    )
+    if chosen is None:
+        return
+    verb = VERBS.get(access.operation.effect, "touches")
+    yield Problem(
+        f"{access.operation.target} {verb} {where(access)}: {chosen.says}",
+        chosen.help,
+        confidence_of(access, chosen.persona == "regular"),
+        chosen.persona,
+        access.operation.target,
+        chosen.facts,
+        access.trace,
+    )
 
 
 def has_scoped_field(access: Access) -> bool:

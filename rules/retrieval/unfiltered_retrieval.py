@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from boundlint.catalog.model import SCOPE_ROLES, Operation
 from boundlint.findings import Persona
 from boundlint.flow.evidence import Evidence, confidence_of, evidence
+from boundlint.flow.outside import choice
 from boundlint.flow.usage import SUPPORT_PATH, is_built_in_sight
 from boundlint.flow.values import Access
 from boundlint.index.facts import FunctionFacts
@@ -26,9 +27,13 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     for access in view.accesses(node):
         if access.operation.kind != "retrieval" or access.operation.effect != "read":
             continue
-        if access.verdict not in ("unscoped", "unknown") or (access.line, access.column) in late:
+        if (access.line, access.column) in late or is_begun(access.operation):
             continue
-        if "impossible" in access.operation.binders or is_begun(access.operation):
+        if "impossible" in access.operation.binders:
+            continue
+        if access.verdict == "open":
+            yield from check_choice(access, view)
+        if access.verdict not in ("unscoped", "unknown"):
             continue
         found = evidence(view, access)
         if not found.reach and not found.strong:
@@ -60,6 +65,22 @@ def check_graph_query(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             "auditor" if SUPPORT_PATH.search(view.path) else "regular",
             facts=(f"in reach: {', '.join(view.reach[:4])}",),
         )
+
+
+def check_choice(access: Access, view: View) -> Iterable[Problem]:
+    """Report an entry point whose caller chooses where it searches."""
+    chosen = choice(view, access)
+    if chosen is None or access.operation.method.startswith("count"):
+        return
+    yield Problem(
+        f"{access.operation.target} searches where its caller says: {chosen.says}",
+        chosen.help,
+        confidence_of(access, chosen.persona == "regular"),
+        chosen.persona,
+        access.operation.target,
+        chosen.facts,
+        access.trace,
+    )
 
 
 def is_begun(operation: Operation) -> bool:
