@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from boundlint.flow.view import View
 
+CREDENTIAL = re.compile(
+    r"(?:access|refresh|bearer|session|auth|app|tenant|user)_?(?:token|ticket|key|secret)|credential|password"
+)
 VERBS = {"read": "reads", "write": "writes", "delete": "deletes"}
 
 
@@ -112,12 +115,26 @@ def persona_of(view: View, access: Access, found: Evidence) -> Persona:
         return "auditor"
     if "impossible" in access.operation.binders:
         return "pedantic"
-    if found.strong:
+    if found.strong or is_credential_of_instance(view, access):
         return "regular"
     if access.confidence == "low" or not found.reach or not access.value_of("key", "namespace").is_constant:
         return "pedantic"
     general = is_keyed(access) and not access.has("namespace")
     return "pedantic" if general and access.operation.effect == "read" else "regular"
+
+
+def is_credential_of_instance(view: View, access: Access) -> bool:
+    """Whether an object that is configured for one customer keeps its credential under a constant key."""
+    key = access.value_of("key")
+    if (
+        access.operation.effect != "write"
+        or not key.is_constant
+        or not CREDENTIAL.search((key.text or "").lower())
+    ):
+        return False
+    owner = view.analysis.receivers.owner(access.function)
+    start = view.analysis.project.method(owner, "__init__") if owner is not None else None
+    return start is not None and len(start.facts.params) > 1 and not access.value_of("value").is_constant
 
 
 RULE = Rule(
