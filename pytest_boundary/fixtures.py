@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from boundlint.boundary import AgentBoundary, BoundaryError, Issuer, boundary_scope, cross_boundary
+from pytest_boundary.bleed.canaries import Canaries
+from pytest_boundary.bleed.prompts import BleedPrompt
+from pytest_boundary.bleed.tenants import TWINS, Lookalikes
+from pytest_boundary.bleed.watcher import Watcher
 from pytest_boundary.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_boundary.run import Run
 
 TESTS = Issuer("pytest")
-DEFAULT_TENANT = "northstar-dental"
+DEFAULT_TENANT = TWINS["prefix"][0][0]
 
 
 def make(**ids: Any) -> AgentBoundary:
@@ -78,6 +82,31 @@ def activated(item: pytest.Item) -> Iterator[None]:
                 scope.entered_at = (str(item.path), (line or 0) + 1)
                 stack.enter_context(scope)
         yield
+
+
+def lookalikes(run: Run | None) -> Lookalikes:
+    """Tenants to be confused; their marks are watched with the flag."""
+    return Lookalikes(run.monitor.watcher.canaries if run is not None else Canaries())
+
+
+def watcher_of(run: Run | None) -> Watcher:
+    """The watcher of the run, after its leaky self-check; one that finds nothing without the flag."""
+    if run is None:
+        return Watcher(Canaries(), None)
+    watcher = run.monitor.watcher
+    blind = watcher.self_check()
+    run.blind += [text for text in blind if text not in run.blind]
+    if blind:
+        pytest.fail(
+            f"inconclusive: the leaky self-check was not noticed by {', '.join(blind)}", pytrace=False
+        )
+    return watcher
+
+
+def prompt_for(prompt: BleedPrompt, tenants: Lookalikes) -> str:
+    """What the user of the first lookalike tenant says."""
+    own, other = tenants
+    return prompt.text(own.name, other.name, other.id)
 
 
 def ledger_of(run: Run | None) -> Ledger:

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from boundlint.boundary import LEVELS
 from pytest_boundary import BoundaryWarning, UnscopedAccess
 from pytest_boundary.active import Active, Boundaries
+from pytest_boundary.bleed.canaries import Canaries, Canary
+from pytest_boundary.bleed.watcher import Watcher, rule_of
 from pytest_boundary.config import PluginSettings
 from pytest_boundary.frames import Frames
 from pytest_boundary.ledger import Access, Finding, Ledger, Site, Verdict
@@ -77,6 +79,7 @@ class Monitor:
         self.phase: Phase = ""
         self.faults: list[str] = []
         self.broken: list[str] = []
+        self.watcher = Watcher(Canaries(), self)
         # set while an outer client's call is under way: the clients below it are the same access
         self.claimed: ContextVar[bool] = ContextVar("boundlint_claimed", default=False)
         # SQL that a client above has judged: the driver below takes it out and does not judge it again
@@ -128,6 +131,33 @@ class Monitor:
             verdict="foreign-row",
         )
         self._report(operation, missing, shown, frame, active)
+
+    def read(self, operation: Operation, value: object, shown: Callable[[], str] = str) -> None:
+        """A store gave this value: its marks count from now on, and another tenant's are a finding."""
+        __tracebackhide__ = True
+        if not self.watcher.canaries:
+            return
+        active = self.active()
+        canary = self.watcher.read(value, operation.kind, active)
+        if canary is not None and active is not None:
+            self.foreign(operation, active, f"data of {canary}", shown)
+
+    def bled(
+        self, canary: Canary, kind: str, surface: str, active: Active, operation: Operation | None
+    ) -> None:
+        """Another tenant's mark, read from a store in this test, left on a surface. Raises in strict mode."""
+        __tracebackhide__ = True
+        called = operation or Operation("bleed", f"surface {surface!r}", kind, "write")
+        missing = Missing(
+            f"it holds a value of {canary}, which this test has read from a store",
+            fix="find where that value was read in this boundary: the read is the leak",
+            rule=rule_of(surface, kind),
+            title=f"another tenant's data in the {surface}",
+            verdict="bleed",
+        )
+        # a short window: enough to find the value, never what stands around it
+        shown = f"{canary.token[:8]}…"
+        self._report(called, missing, lambda: f"value {shown!r}", self._here()[1], active)
 
     def _here(self) -> tuple[Active | None, FrameType | None]:
         return self.boundaries.active(), next(self.frames.user_frames(sys._getframe(2)), None)

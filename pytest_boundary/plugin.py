@@ -9,6 +9,8 @@ import pytest
 
 if TYPE_CHECKING:
     from boundlint.boundary import AgentBoundary
+    from pytest_boundary.bleed.tenants import Lookalikes
+    from pytest_boundary.bleed.watcher import Watcher
     from pytest_boundary.ledger import Ledger
     from pytest_boundary.run import Run
 
@@ -112,6 +114,38 @@ def boundary_scope() -> Callable[..., Any]:
     from pytest_boundary import fixtures
 
     return fixtures.enter
+
+
+@pytest.fixture
+def lookalike_tenants(request: pytest.FixtureRequest) -> Lookalikes:
+    """Two tenants made to be confused; seed data with `tenant.record(store, id, **fields)`."""
+    from pytest_boundary import fixtures
+
+    return fixtures.lookalikes(request.config.stash.get(RUN, None))
+
+
+@pytest.fixture
+def bleed(request: pytest.FixtureRequest) -> Watcher:
+    """Looks for one tenant's seeded data in what the other one gets: `bleed.check(answer)`."""
+    from pytest_boundary import fixtures
+
+    return fixtures.watcher_of(request.config.stash.get(RUN, None))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `bleed_prompts` runs once for each attack."""
+    if "bleed_prompts" in metafunc.fixturenames:
+        from pytest_boundary.bleed.prompts import PROMPTS
+
+        metafunc.parametrize("bleed_prompts", PROMPTS, ids=[p.kind for p in PROMPTS], indirect=True)
+
+
+@pytest.fixture
+def bleed_prompts(request: pytest.FixtureRequest, lookalike_tenants: Lookalikes) -> str:
+    """What the user of the first lookalike tenant says, one attack after another."""
+    from pytest_boundary import fixtures
+
+    return fixtures.prompt_for(request.param, lookalike_tenants)
 
 
 @pytest.fixture

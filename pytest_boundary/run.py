@@ -32,7 +32,7 @@ class Run:
         self.seams = Seams(self.monitor)
         self.unnecessary: list[str] = []  # tests whose cross_boundary mark nothing needed
         self.incomplete: list[str] = []  # workers that did not report
-        self._raised: set[int] = set()
+        self.blind: list[str] = []  # what the leaky self-check did not notice
         self._known_kinds = {*RULES, *(seam.name for seam in self.seams.seams)}
         for name in self.settings.require:
             if name not in self._known_kinds:
@@ -65,6 +65,7 @@ class Run:
         self.monitor.ledger = Ledger()
         self.monitor.nodeid = item.nodeid
         self.monitor.boundaries.item = None
+        self.monitor.watcher.reset()
         fixtures.reason_of(item)  # a mark without a reason is an error even where the test is skipped
         return (yield from self._phase(item, "setup"))
 
@@ -170,6 +171,9 @@ class Run:
         """Why the run fails although its tests may have passed."""
         found = [f"enforcement is incomplete: {text}" for text in self.monitor.broken]
         found += [f"error of pytest_boundary itself {text}" for text in self.monitor.faults]
+        found += [
+            f"the leaky self-check was not noticed, the run is inconclusive: {text}" for text in self.blind
+        ]
         found += [f"{worker} did not report what it saw" for worker in self.incomplete]
         found += [
             f"--boundary-require: {name} was never observed (mocked away, or not imported)"

@@ -21,6 +21,7 @@ def give(run: Run, output: dict[str, Any]) -> None:
             "broken": run.monitor.broken,
             "faults": run.monitor.faults,
             "unnecessary": run.unnecessary,
+            "blind": run.blind,
         }
     )
 
@@ -42,4 +43,5 @@ class Workers:
         run.ledger.merge(from_data(data["ledger"]))
         run.monitor.faults += data["faults"]
         run.monitor.broken += [text for text in data["broken"] if text not in run.monitor.broken]
+        run.blind += [text for text in data["blind"] if text not in run.blind]
         run.unnecessary += data["unnecessary"]

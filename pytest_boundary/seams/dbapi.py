@@ -78,7 +78,10 @@ def before(
         short = text if len(text) <= 120 else text[:117] + "…"
         return f"table {named}: {short}" if named else short
 
-    return monitor.before(operation, judge, shown)
+    active = monitor.before(operation, judge, shown)
+    if active is not None and operation.effect != "read":
+        monitor.watcher.surface(sql.parameters, "database write", operation)
+    return active
 
 
 def rows(
@@ -91,6 +94,9 @@ def rows(
     """Judge rows after they were read."""
     __tracebackhide__ = True
     plain = _plain(tuple(names))
+    if monitor.watcher.canaries:
+        found = list(found)
+        monitor.read(operation, [tuple(row) for row in found])
     if owner := foreign_in_rows(plain, found, active, monitor.levels):
         monitor.foreign(operation, active, owner, lambda: f"columns {', '.join(names)}"[:160])
 

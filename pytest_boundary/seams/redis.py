@@ -157,13 +157,31 @@ class _Watch:
             return f"{what} {', '.join(map(repr, keys[:3]))}" if keys else name.upper()
 
         active = self.monitor.before(known.operation, judge, shown)
+        if active is not None and known.operation.effect != "read":
+            self.monitor.watcher.surface(rest, f"{known.operation.kind} write", known.operation)
         return (known.operation, active, shown) if active is not None else None
 
     def after(self, state: tuple[Operation, Active, Callable[[], str]], result: Any) -> None:
         """A value that names another owner is foreign."""
         __tracebackhide__ = True
         operation, active, shown = state
-        if operation.effect == "read" and (owner := foreign_in_value(result, active, self.monitor.levels)):
+        if operation.effect == "read":
+            self._compare(operation, active, result, shown)
+
+    def sending(self, _pipeline: Any, _args: tuple[Any, ...], _options: dict[str, Any]) -> Active | None:
+        """The commands of a pipeline were judged as they were queued; what comes back is judged now."""
+        return self.monitor.active()
+
+    def received(self, active: Active, results: Any) -> None:
+        """The results of a pipeline."""
+        __tracebackhide__ = True
+        operation = catalog.operation(self.client, "redis.client.Pipeline.execute", "memory", "read")
+        self._compare(operation, active, results, lambda: "results of a pipeline")
+
+    def _compare(self, operation: Operation, active: Active, result: Any, shown: Callable[[], str]) -> None:
+        __tracebackhide__ = True
+        self.monitor.read(operation, result, shown)
+        if owner := foreign_in_value(result, active, self.monitor.levels):
             self.monitor.foreign(operation, active, owner, shown)
 
     def _judge(self, name: str, known: Command, args: Sequence[Any], active: Active) -> Judgement:
@@ -237,6 +255,7 @@ def _client(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
         owner = getattr(module, "Redis", None) or module.Valkey
         patcher.wrap(owner, "execute_command", watch.before, watch.after)
         patcher.wrap(module.Pipeline, "execute_command", watch.before)
+        patcher.wrap(module.Pipeline, "execute", watch.sending, watch.received)
 
     return install
 
@@ -248,6 +267,7 @@ def _cluster(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
         owner = getattr(module, "RedisCluster", None) or module.ValkeyCluster
         patcher.wrap(owner, "execute_command", watch.before, watch.after)
         patcher.wrap(module.ClusterPipeline, "execute_command", watch.before)
+        patcher.wrap(module.ClusterPipeline, "execute", watch.sending, watch.received)
 
     return install
 

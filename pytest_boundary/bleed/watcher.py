@@ -1,0 +1,143 @@
+"""Decides whether a mark on a surface is a bleed, and checks that the watching itself works."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_boundary.bleed.canaries import Canaries, Canary
+from pytest_boundary.bleed.matching import Stream, tokens_in
+from pytest_boundary.message import RULES
+
+if TYPE_CHECKING:
+    from pytest_boundary.active import Active
+    from pytest_boundary.monitor import Monitor, Operation
+
+T = TypeVar("T")
+SELF_CHECK = "boundlint self-check"
+
+
+class Watcher:
+    """What the surfaces of one run report to; the fixture `bleed`."""
+
+    def __init__(self, canaries: Canaries, monitor: Monitor | None) -> None:
+        self.canaries = canaries
+        self._monitor = monitor
+        self._probe: str | None = None  # the mark of the self-check that is under way
+        self._probed: list[str] = []
+
+    def reset(self) -> None:
+        """A new test: nothing was read from any store yet."""
+        self.canaries.read.clear()
+
+    def read(self, value: Any, kind: str = "database", active: Active | None = None) -> Canary | None:
+        """A store gave this value. Gives a mark of another tenant in it; the marks count from now on."""
+        if not self.canaries:
+            return None
+        foreign = None
+        for canary in self.canaries.in_tokens(tokens_in(value)):
+            self.canaries.read[canary.token] = kind
+            if active is not None and active.ids.get("tenant") not in (None, canary.tenant):
+                foreign = foreign or canary
+        return foreign
+
+    def check(self, value: T, surface: str = "answer") -> T:
+        """Look at what the agent says or sends; gives the value back. A bleed fails the test."""
+        __tracebackhide__ = True
+        self.surface(value, surface)
+        return value
+
+    def chunks(self, stream: Iterable[T], surface: str = "answer") -> Iterator[T]:
+        """The chunks of a stream, each looked at together with the ones before it."""
+        __tracebackhide__ = True
+        watched = Stream()
+        for chunk in stream:
+            self._found(watched.feed(_text(chunk)), surface)
+            yield chunk
+
+    async def achunks(self, stream: AsyncIterable[T], surface: str = "answer") -> AsyncIterator[T]:
+        """The same for an asynchronous stream."""
+        __tracebackhide__ = True
+        watched = Stream()
+        async for chunk in stream:
+            self._found(watched.feed(_text(chunk)), surface)
+            yield chunk
+
+    def surface(self, value: Any, surface: str, operation: Operation | None = None) -> None:
+        """A seam reports what leaves on a surface: a prompt, a log record, a payload, a request."""
+        __tracebackhide__ = True
+        if self.canaries:
+            self._found(tokens_in(value), surface, operation)
+
+    def _found(self, tokens: set[str], surface: str, operation: Operation | None = None) -> None:
+        __tracebackhide__ = True
+        if self._probe is not None:
+            if self._probe in tokens:
+                self._probed.append(surface)
+            return
+        monitor = self._monitor
+        active = monitor.active() if monitor is not None else None
+        if monitor is None or active is None or "tenant" not in active.ids:
+            return
+        for canary in self.canaries.in_tokens(tokens):
+            kind = self.canaries.read.get(canary.token)
+            if kind is None or canary.tenant == active.ids["tenant"]:
+                continue  # the test typed it, or it is the tenant's own
+            monitor.bled(canary, kind, surface, active, operation)
+
+    def self_check(self) -> tuple[str, ...]:
+        """Leak on purpose; gives what did not notice. A run in which this is not empty proves nothing."""
+        canary = self.canaries.make("self-check", SELF_CHECK)
+        self._probe, self._probed = canary.token, []
+        blind: list[str] = []
+        try:
+            for name, encoded in encodings(canary.token):
+                self._probed.clear()
+                self.surface(encoded, SELF_CHECK)
+                if SELF_CHECK not in self._probed:
+                    blind.append(f"marks in {name}")
+            half = len(canary.token) // 2
+            self._probed.clear()
+            list(self.chunks([canary.token[:half], canary.token[half:]], SELF_CHECK))
+            if SELF_CHECK not in self._probed:
+                blind.append("marks across chunks")
+            if self._monitor is not None:
+                self._probed.clear()
+                logging.getLogRecordFactory()(
+                    "boundlint", logging.DEBUG, __file__, 1, "%s", (canary.token,), None
+                )
+                if "log" not in self._probed:
+                    blind.append("log records (another log record factory has replaced the watching one)")
+        finally:
+            self._probe = None
+            self.canaries.known.pop(canary.token, None)
+        return tuple(blind)
+
+
+def encodings(token: str) -> Iterator[tuple[str, Any]]:
+    """A mark in each way in which it must be found."""
+    import base64
+    import gzip
+
+    data = f"x{token} and more".encode()
+    yield "plain text", f"a {token} b"
+    yield "upper case", token.upper()
+    yield "nested data", [{"a": ({"b": token.encode()},)}]
+    yield "hex", data.hex()
+    for shift in range(3):
+        yield f"base64 (alignment {shift})", "id " + base64.b64encode(b"." * shift + data).decode()
+    yield "URL escapes", "".join(f"%{ord(letter):02x}" for letter in token)
+    yield "HTML escapes", "".join(f"&#{ord(letter)};" for letter in token)
+    yield "JSON escapes", "".join(f"\\u{ord(letter):04x}" for letter in token)
+    yield "gzip", gzip.compress(data)
+    yield "gzip in base64", base64.b64encode(gzip.compress(data)).decode()
+
+
+def rule_of(surface: str, kind: str) -> str:
+    """The rule that a bleed breaks: that of the log, else that of the store which gave the data."""
+    return RULES["log"] if surface == "log" else RULES.get(kind, "BND501")
+
+
+def _text(chunk: object) -> str | bytes:
+    return chunk if isinstance(chunk, (str, bytes)) else str(chunk)
