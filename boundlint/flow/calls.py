@@ -12,7 +12,7 @@ from boundlint.catalog.model import Argument, Operation
 from boundlint.findings import TraceStep
 from boundlint.flow import names
 from boundlint.flow.declared import NOT_CHECKED
-from boundlint.flow.graphtext import open_graph_query
+from boundlint.flow.graphtext import CHOSEN_GRAPH, chooses_graph, open_graph_query
 from boundlint.flow.values import (
     CONSTANT,
     DATA_KINDS,
@@ -97,7 +97,8 @@ class Calls:
         role = self.flow.declared.role(run.function, path)
         if role:
             return self._declared(run, node, callee, role, receiver, given)
-        return self._reached(run, node, callee, receiver, given)
+        value = self._reached(run, node, callee, receiver, given)
+        return marked(value, CHOSEN_GRAPH) if chooses_graph(given) else value
 
     def _reached(
         self, run: Interpreter, node: ast.Call, callee: Callee, receiver: Value, given: Arguments

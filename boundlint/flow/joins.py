@@ -69,5 +69,7 @@ def _is_raw_pair(node: ast.expr) -> bool:
         for part in node.values
     )
     last = node.values[-1]
+    if "len(" in ast.unparse(node):
+        return False  # a length in front of each part leaves nothing ambiguous
     raw = isinstance(last, ast.FormattedValue) and not ESCAPES.search(ast.unparse(last.value).lower())
     return bool(PAIR.match(text)) and raw
