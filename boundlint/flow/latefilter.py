@@ -12,6 +12,11 @@ FILTER_KEYWORD = re.compile(r"(?:^|_)(?:filters?|where|query|conditions?|predica
 COPIES = frozenset({"to_dict", "copy", "model_dump", "dict", "build", "deepcopy", "dumps"})
 EXTENDS = frozenset({"append", "extend", "update", "add", "insert", "setdefault"})
 
+# Parts of a query that order or decorate what is found and keep nothing out.
+RANKING = frozenset(
+    {"should", "boost", "sort", "aggs", "aggregations", "highlight", "suggest", "rescore", "fields"}
+)
+
 
 def late_filters(body: Sequence[ast.stmt]) -> Iterable[Oddity]:
     """Copies of a filter passed to a call before a later statement of the function extends it, and it is used again."""
@@ -78,11 +83,22 @@ def _extended(node: ast.AST) -> tuple[str, int] | None:
         first = node.targets[0] if isinstance(node, ast.Assign) else node.target
         target = first if isinstance(first, (ast.Subscript, ast.Attribute)) else None
     while isinstance(target, (ast.Attribute, ast.Subscript)):
+        if _part(target) in RANKING:
+            return None
         target = target.value
     return (
         (target.id, node.lineno)
         if isinstance(target, ast.Name) and isinstance(node, (ast.expr, ast.stmt))
         else None
+    )
+
+
+def _part(node: ast.Attribute | ast.Subscript) -> str:
+    """The part of a query that an attribute or a constant key names."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return (
+        node.slice.value if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str) else ""
     )
 
 
