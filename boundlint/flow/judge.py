@@ -19,7 +19,7 @@ from boundlint.rule import Handler, Problem, Rule
 if TYPE_CHECKING:
     import libcst as cst
 
-    Positions = dict[cst.CSTNode, Location]
+    from boundlint.flow.places import Positions
 
 
 def judge_file(
@@ -82,51 +82,32 @@ def _visit(view: View, lines: Sequence[str], rules: Sequence[Rule]) -> list[Find
                 handlers[node_type].append((rule, handler))
     if not handlers:
         return []
-    tree, positions = _slice(view.function, lines)
+    nodes, positions = _slice(view.function, lines)
     view = View(view.flow, view.analysis, view.siblings, lines, positions)
     findings: list[Finding] = []
-    for node in walk(tree):
-        if node not in positions:
-            continue
+    for node in nodes:
         for rule, handler in handlers.get(type(node).__name__, ()):
             for problem in handler(node, view):
                 findings.append(_finding(rule, problem, positions[node], view, lines))
     return findings
 
 
-def walk(tree: cst.CSTNode) -> Iterable[cst.CSTNode]:
-    """All nodes of a tree, parents first, in source order."""
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(node.children))
-
-
-def _slice(function: Function, lines: Sequence[str]) -> tuple[cst.CSTNode, Positions]:
-    """LibCST's tree of a function's own source, and where its nodes stand in the file."""
+def _slice(function: Function, lines: Sequence[str]) -> tuple[Sequence[cst.CSTNode], Positions]:
+    """The nodes of LibCST's tree of a function's own source, and where they stand in the file."""
     import libcst as cst
-    from libcst.metadata import MetadataWrapper, PositionProvider
+
+    from boundlint.flow.places import Positions
 
     first, last = function.facts.start, function.facts.end
     rows = list(lines[first - 1 : last])
-    offset = first - 1
+    offset, around = first - 1, 0
     if function.facts.qualname and rows and rows[0][:1].isspace():
         rows.insert(0, "if True:")  # keeps the indentation, and with it the columns, as they are
         offset -= 1
-    wrapper = MetadataWrapper(cst.parse_module("\n".join(rows) + "\n"), unsafe_skip_copy=True)
-    positions = {
-        node: Location(
-            function.path,
-            place.start.line + offset,
-            place.start.column + 1,
-            place.end.line + offset,
-            place.end.column + 1,
-        )
-        for node, place in wrapper.resolve(PositionProvider).items()
-        if place.start.line + offset >= first
-    }
-    return wrapper.module, positions
+        around = 4  # the module, that statement, its test and its block
+    source = "\n".join(rows) + "\n"
+    positions = Positions(cst.parse_module(source), source, function.path, offset)
+    return positions.nodes[around:], positions
 
 
 def _finding(rule: Rule, problem: Problem, place: Location, view: View, lines: Sequence[str]) -> Finding:
