@@ -19,6 +19,10 @@ from boundlint.index.facts import Param
 GUARD = re.compile(
     r"access|permission|permit|authori[sz]e|owner|guard|member|can_|allowed|protect|verify_(?!token|jwt|login)|belongs|role"
 )
+GUARD_CALL = re.compile(
+    r"^_?(?:authori[sz]e|enforce|permit|(?:check|require|ensure|assert|verify|validate)_(?:\w+_)?"
+    r"(?:access|accessible|permissions?|owner(?:ship)?|owned|member(?:ship)?|can|allowed|authori[sz]ed|authori[sz]ation|role))(?:_|$)"
+)
 INJECTED = re.compile(r"\b(?:Depends|Security|Provide|Inject)\(")
 SIMPLE = re.compile(r"^(?:(?:typing\.)?(?:Optional|Union|Annotated)\[)?(?:str|int|UUID|uuid\.UUID|UUID\d)\b")
 
@@ -94,6 +98,8 @@ def is_guarded(view: View, access: Access) -> bool:
     if checked & (access.scope.params | used):
         return True
     if f"from@{access.line}:{access.column}" in view.flow.compared:
+        return True
+    if any(GUARD_CALL.match(call.rpartition(".")[2]) for call in function.facts.calls):
         return True
     decorators = [row for row in function.facts.decorators if not ROUTE.search(row) or "dependencies" in row]
     injected = [
