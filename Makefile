@@ -8,7 +8,7 @@ FAMILY ?=
 
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help demo test lint wheel-check verify-catalog docs bench clean
+.PHONY: help demo test lint bench-runtime wheel-check verify-catalog docs bench clean
 
 help:
 	@echo "make demo            install, then let boundlint find the leaks of the example agent"
@@ -61,6 +61,9 @@ verify-catalog: $(VENV)/installed
 
 docs: $(VENV)/installed
 	$(BIN)/python tools/rules_page.py
+
+bench-runtime: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.runtime --write
 
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.run

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from boundlint.boundary import LEVELS, AgentBoundary, Scope, current_scope
 from pytest_boundary.levels import NO_OWNER, Levels
@@ -20,6 +21,11 @@ class Active:
     path: str = ""
     line: int = 0
     from_test: bool = False  # the test's mark or fixture, no scope that the code entered
+
+    @cached_property
+    def key(self) -> tuple[tuple[str, str], ...]:
+        """The ids in a form that can be looked up."""
+        return tuple(sorted(self.ids.items()))
 
     def described(self, levels: Iterable[str] = ("tenant",)) -> str:
         """ "tenant 'northstar-dental'"."""

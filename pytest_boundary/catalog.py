@@ -22,6 +22,7 @@ def entries() -> dict[str, Entry]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def operation(client: str, target: str, kind: str = "", effect: str = "") -> Operation:
     """What a seam reports for a target; `kind` and `effect` say it where the catalog has no such entry."""
     entry = entries().get(target)

@@ -60,6 +60,22 @@ class Frames:
             self._tests[filename] = known
         return known
 
+    def nearest(self, frame: FrameType | None) -> FrameType | None:
+        """The innermost of the user's frames; None where there is none. On the way of every access: kept plain."""
+        known = self._user
+        while frame is not None:
+            filename = frame.f_code.co_filename
+            user = known.get(filename)
+            if user is None:
+                user = self.is_user(filename)
+            if user:
+                return frame
+            outer = frame.f_back
+            if outer is None:
+                return next(self.user_frames(frame), None)
+            frame = outer
+        return None
+
     def user_frames(self, start: FrameType | None) -> Iterator[FrameType]:
         """The user's frames from the inside out, through a greenlet (async SQLAlchemy) where there is one."""
         frame = start

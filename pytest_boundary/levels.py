@@ -35,6 +35,10 @@ class Levels:
 
     required: tuple[str, ...]
     settings: BoundarySettings
+    _needed: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+    _positions: dict[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], tuple[tuple[Owner, int], ...]] = (
+        field(default_factory=dict)
+    )
     _ranks: dict[str, tuple[str, int]] = field(default_factory=dict)
     _owners: dict[tuple[frozenset[str], tuple[tuple[str, str], ...]], tuple[Owner, ...]] = field(
         default_factory=dict
@@ -67,8 +71,13 @@ class Levels:
 
     def required_for(self, ids: Mapping[str, str]) -> tuple[str, ...]:
         """The levels that an access in this boundary must carry: the required ones that it has, or its first."""
-        held = tuple(level for level in self.required if level in ids)
-        return held or tuple(level for level in (*LEVELS, *ids) if level in ids)[:1]
+        key = tuple(ids)
+        found = self._needed.get(key)
+        if found is None:
+            held = tuple(level for level in self.required if level in ids)
+            found = held or tuple(level for level in (*LEVELS, *ids) if level in ids)[:1]
+            self._needed[key] = found
+        return found
 
     def owners(self, names: Iterable[str], ids: Mapping[str, str]) -> tuple[Owner, ...]:
         """What a record with these fields must say to belong to a boundary with these ids.
@@ -80,6 +89,23 @@ class Levels:
         found = self._owners.get(key)
         if found is None:
             found = self._owners[key] = tuple(self._find(key[0], ids))
+        return found
+
+    def positions(
+        self, columns: tuple[str, ...], ids: Mapping[str, str], key: tuple[tuple[str, str], ...]
+    ) -> tuple[tuple[Owner, int], ...]:
+        """Where in a row of these columns an owner stands that must be the boundary's; `key` is that of the ids."""
+        found = self._positions.get((columns, key))
+        if found is None:
+            needed = self.required_for(ids)
+            found = tuple(
+                (owner, position)
+                for owner in self.owners(columns, ids)
+                if owner.level in needed
+                for position, column in enumerate(columns)
+                if column in owner.fields
+            )
+            self._positions[(columns, key)] = found
         return found
 
     def _find(self, names: frozenset[str], ids: Mapping[str, str]) -> Iterable[Owner]:

@@ -28,9 +28,9 @@ NOBODY = Active({})
 Phase = Literal["", "setup", "call", "teardown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
-    """What a seam knows of a call beforehand, made once: the catalog's target is its id."""
+    """What a seam knows of a call beforehand, made once and kept: the catalog's target is its id."""
 
     client: str
     operation: str
@@ -88,7 +88,7 @@ class Monitor:
         self._asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
             "boundlint_asked", default=None
         )
-        self._known: dict[tuple[Operation, CodeType | None, int, Verdict], Access] = {}
+        self._known: dict[tuple[Operation, int, int, Verdict], tuple[Access, CodeType | None]] = {}
 
     def before(self, operation: Operation, judge: Judge, shown: Callable[[], str] = str) -> Active | None:
         """Judge an access before it happens. Raises `UnscopedAccess` in strict mode.
@@ -160,7 +160,7 @@ class Monitor:
         self._report(called, missing, lambda: f"value {shown!r}", self._here()[1], active)
 
     def _here(self) -> tuple[Active | None, FrameType | None]:
-        return self.boundaries.active(), next(self.frames.user_frames(sys._getframe(2)), None)
+        return self.boundaries.active(), self.frames.nearest(sys._getframe(2))
 
     def active(self) -> Active | None:
         """The boundary that results are to be compared with, None where they are not to be."""
@@ -232,11 +232,12 @@ class Monitor:
         self, operation: Operation, frame: FrameType | None, verdict: Verdict, shown: Callable[[], str]
     ) -> None:
         code, line = (frame.f_code, frame.f_lineno) if frame is not None else (None, 0)
-        key = (operation, code, line, verdict)
-        access = self._known.get(key)
-        if access is None:
+        # a code object hashes all that it holds; its id serves as long as it is kept
+        key = (operation, id(code), line, verdict)
+        known = self._known.get(key)
+        if known is None:
             site = self.frames.site(frame) if frame is not None else Site("", 0, "")
-            access = self._known[key] = Access(
+            access = Access(
                 operation.client,
                 operation.kind,
                 operation.effect,
@@ -245,7 +246,8 @@ class Monitor:
                 verdict,
                 shown()[:200],
             )
-        self.ledger.saw(access)
+            known = self._known[key] = (access, code)
+        self.ledger.saw(known[0])
 
     def _report(
         self,

@@ -91,16 +91,7 @@ class Patcher:
         monitor, seam = self.monitor, self.seam
         claimed = monitor.claimed
 
-        def ours(hook: Callable[..., Any], *args: Any) -> Any:
-            __tracebackhide__ = True
-            try:
-                return hook(*args)
-            except UnscopedAccess:
-                raise
-            except Exception as error:  # ours, never the test's
-                monitor.fault(seam, error)
-                return None
-
+        # The hooks' own errors are ours, never the test's. Written out in full: this is on the way of every access.
         if inspect.iscoroutinefunction(original):
 
             @functools.wraps(original)
@@ -108,7 +99,13 @@ class Patcher:
                 __tracebackhide__ = True
                 if claimed.get():
                     return await original(instance, *args, **kwargs)
-                state = ours(before, instance, args, kwargs)
+                try:
+                    state = before(instance, args, kwargs)
+                except UnscopedAccess:
+                    raise
+                except Exception as error:
+                    monitor.fault(seam, error)
+                    state = None
                 token = claimed.set(True) if claims else None
                 try:
                     result = await original(instance, *args, **kwargs)
@@ -116,7 +113,12 @@ class Patcher:
                     if token is not None:
                         claimed.reset(token)
                 if after is not None and state is not None:
-                    ours(after, state, result)
+                    try:
+                        after(state, result)
+                    except UnscopedAccess:
+                        raise
+                    except Exception as error:
+                        monitor.fault(seam, error)
                 return result
 
             return awaiting
@@ -126,7 +128,13 @@ class Patcher:
             __tracebackhide__ = True
             if claimed.get():
                 return original(instance, *args, **kwargs)
-            state = ours(before, instance, args, kwargs)
+            try:
+                state = before(instance, args, kwargs)
+            except UnscopedAccess:
+                raise
+            except Exception as error:
+                monitor.fault(seam, error)
+                state = None
             token = claimed.set(True) if claims else None
             try:
                 result = original(instance, *args, **kwargs)
@@ -134,7 +142,12 @@ class Patcher:
                 if token is not None:
                     claimed.reset(token)
             if after is not None and state is not None:
-                ours(after, state, result)
+                try:
+                    after(state, result)
+                except UnscopedAccess:
+                    raise
+                except Exception as error:
+                    monitor.fault(seam, error)
             return result
 
         return calling

@@ -19,6 +19,11 @@ def _splitter(delimiters: str) -> re.Pattern[str]:
     return re.compile(f"[{re.escape(delimiters)}]+")
 
 
+@lru_cache(maxsize=256)
+def _ambiguous(wanted: str, delimiters: str) -> bool:
+    return any(character in delimiters for character in wanted)
+
+
 def text_of(key: object) -> str:
     """A key as text; clients take bytes and numbers too."""
     if isinstance(key, str):
@@ -30,6 +35,12 @@ def text_of(key: object) -> str:
 
 def has_component(key: str, wanted: str, delimiters: str) -> bool:
     """Whether one whole component of the key is this id, as it is or percent-encoded."""
+    if (
+        key.startswith(wanted)
+        and (len(key) == len(wanted) or key[len(wanted)] in delimiters)
+        and not _ambiguous(wanted, delimiters)
+    ):
+        return True
     if wanted not in key and "%" not in key and len(wanted) not in (32, 36):
         return False
     return any(
@@ -65,7 +76,7 @@ def judge_keys(
     names = tuple(name for name, _ in bad)
     wanted = active.ids[level]
     subject = f"the {what}" if len(texts) == 1 else f"the {what} {key!r}"
-    if wanted in key and any(character in wanted for character in delimiters):
+    if wanted in key and _ambiguous(wanted, delimiters):
         text = f"{subject} holds {level} {wanted!r} unescaped: its delimiter makes two boundaries one"
         return Missing(text, names, fix, rule="BND205", title="ambiguous key")
     if WILDCARDS.search(key) and any(

@@ -32,14 +32,7 @@ def foreign_in_rows(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], active: Active, levels: Levels
 ) -> str:
     """The same for rows of a table."""
-    owners = [
-        (owner, position)
-        for owner in levels.owners(columns, active.ids)
-        if owner.level in levels.required_for(active.ids)
-        for position, column in enumerate(columns)
-        if column in owner.fields
-    ]
-    if owners:
+    if owners := levels.positions(tuple(columns), active.ids, active.key):
         for row in rows:
             for owner, position in owners:
                 value = row[position]

@@ -8,7 +8,7 @@ always holds, or through a join (or subquery) by id with a table that is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from pytest_boundary.monitor import Judgement, Missing
 
 Columns = Callable[[str], "Sequence[str] | None"]  # of a table, None where it is not known
 LINK = re.compile(r"(?:^|_)(?:id|ids|uuid|guid|pk|key|slug)$", re.IGNORECASE)
+MAX_MEMO = 5000  # judgements of one schema
 ANY_OWNER = Owner("", frozenset(), "")
 
 
@@ -51,12 +52,19 @@ class Sql:
 
 
 def judge_sql(
-    sql: Sql, active: Active, levels: Levels, columns: Columns, *, by_key: bool = False
+    sql: Sql,
+    active: Active,
+    levels: Levels,
+    columns: Columns,
+    *,
+    by_key: bool = False,
+    memo: dict[Hashable, Judgement] | None = None,
 ) -> Judgement:
     """What the statement lacks. With `by_key` the client itself made it, from rows that were loaded before.
 
     A table is customers' data where one of its columns names an owner, unless it is a table of the owners
-    themselves (users, tenants). What cannot be parsed is not a pass.
+    themselves (users, tenants). What cannot be parsed is not a pass. `memo` keeps judgements while the schema
+    stays: the next execution with the same ids in the same places is judged alike.
     """
     try:
         statement = parse(sql.text, sql.dialect, sql.style)
@@ -65,12 +73,42 @@ def judge_sql(
         return Missing(text, title="unreadable statement")
     if not statement.parts:
         return "free"
+    if memo is None or sql.many:
+        return _judge_all(statement, sql.parameter_sets, active, levels, columns, by_key)
+    try:
+        values = tuple(_parameter(sql.parameters, key) for key in statement.parameters)
+        key = (sql.text, active.key, by_key, values)
+        known = memo.get(key)
+    except TypeError:  # a list as a value
+        return _judge_all(statement, (sql.parameters,), active, levels, columns, by_key)
+    if known is None:
+        if len(memo) > MAX_MEMO:
+            memo.clear()
+        known = memo[key] = _judge_all(statement, (sql.parameters,), active, levels, columns, by_key)
+    return known
+
+
+def _judge_all(
+    statement: Statement,
+    parameter_sets: Iterable[Any],
+    active: Active,
+    levels: Levels,
+    columns: Columns,
+    by_key: bool,
+) -> Judgement:
     judged: Judgement = "free"
-    for parameters in sql.parameter_sets:
+    for parameters in parameter_sets:
         judged = _Judging(statement, parameters, active, levels, columns, by_key).judge()
         if isinstance(judged, Missing):
             return judged
     return judged
+
+
+def _parameter(parameters: Any, key: str) -> Any:
+    try:
+        return parameters[key] if isinstance(parameters, Mapping) else parameters[int(key)]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
 
 
 def tables(sql: Sql) -> tuple[str, ...]:
@@ -275,13 +313,8 @@ class _Judging:
             return True, value.key
         if value.kind != "parameter":
             return False, None
-        parameters = self.parameters
-        try:
-            if isinstance(parameters, Mapping):
-                return True, parameters[value.key]
-            return True, parameters[int(value.key)]
-        except (KeyError, IndexError, TypeError, ValueError):
-            return False, None
+        found = _parameter(self.parameters, value.key)
+        return found is not None, found
 
     def _missing(self, part: Part, use: Use, owners: Sequence[Owner]) -> Missing:
         owner = next((o for o in owners if not self._binds(part, use, o)), owners[0])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -166,6 +166,7 @@ class Statement:
 
     parts: tuple[Part, ...]
     defines: bool = False
+    parameters: tuple[str, ...] = ()  # those that a column is compared with, or that go into a new row
 
 
 def _compared(predicate: Predicate, use: Use) -> Iterator[str]:
@@ -194,9 +195,23 @@ def parse(text: str, dialect: str = "", style: str = "qmark") -> Statement:
         for tree in trees:
             if tree is not None:
                 builder.statement(tree)
-        return Statement(tuple(builder.finished()), defines)
+        parts = tuple(builder.finished())
+        return Statement(parts, defines, tuple(dict.fromkeys(_parameters(parts))))
     except (SqlglotError, RecursionError, ValueError) as error:
         raise Unparsable(str(error).split("\n")[0][:200]) from None
+
+
+def _parameters(parts: Sequence[Part]) -> Iterator[str]:
+    for part in parts:
+        predicates = [part.where, *(predicate for _, predicate in part.joins)]
+        while predicates:
+            predicate = predicates.pop()
+            if isinstance(predicate, Compare):
+                yield from (value.key for value in predicate.values if value.kind == "parameter")
+            elif isinstance(predicate, (Both, Either)):
+                predicates += predicate.parts
+        rows = (*(part.values or ()), tuple(value for _, value in part.selected))
+        yield from (value.key for row in rows for value in row if value.kind == "parameter")
 
 
 def named(text: str, style: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside th
 EFFECTS = {"insert": "write", "replace": "write", "update": "write", "merge": "write", "delete": "delete"}
 
 
+@lru_cache(maxsize=2048)
 def effect_of(text: str) -> str:
     """What a statement does, by its first word."""
     return EFFECTS.get(text.split(None, 1)[0].lower() if text.strip() else "", "read")
@@ -33,6 +34,7 @@ class Schema:
 
     def __init__(self) -> None:
         self._columns: dict[str, tuple[str, ...]] = {}
+        self.memo: dict[Hashable, Judgement] = {}  # judgements, which hold while the columns do
 
     def columns(self, table: str, dialect: str, query: Query) -> tuple[str, ...] | None:
         """The columns, None where the database does not tell."""
@@ -52,6 +54,7 @@ class Schema:
     def forget(self) -> None:
         """After CREATE, ALTER, DROP."""
         self._columns.clear()
+        self.memo.clear()
 
 
 def before(
@@ -70,7 +73,7 @@ def before(
             monitor.claimed.reset(token)
 
     def judge(active: Active) -> Judgement:
-        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key)
+        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key, memo=schema.memo)
 
     def shown() -> str:
         text = " ".join(sql.text.split())

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from pytest_boundary import UnscopedAccess, catalog
 from pytest_boundary.active import Active
@@ -40,7 +40,15 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
     from sqlalchemy import event
 
     folder = os.path.dirname(str(module.__file__)) + os.sep
-    schemas: WeakKeyDictionary[Any, dbapi.Schema] = WeakKeyDictionary()
+    entries = _Entries(folder)
+    schemas: dict[int, tuple[ref[Any], dbapi.Schema]] = {}
+
+    def schema_of(engine: Any) -> dbapi.Schema:
+        known = schemas.get(id(engine))
+        if known is None or known[0]() is not engine:
+            known = schemas[id(engine)] = (ref(engine), dbapi.Schema())
+        return known[1]
+
     latest: ContextVar[Operation | None] = ContextVar("boundlint_sqlalchemy", default=None)
 
     def before_cursor_execute(
@@ -51,11 +59,11 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
             if monitor.claimed.get():
                 return
             dialect = connection.dialect
-            operation = _operation(_entry(folder), dbapi.effect_of(statement))
+            operation = _operation(entries.find(sys._getframe(1)), dbapi.effect_of(statement))
             latest.set(operation)
             options = context.execution_options if context is not None else {}
             sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
-            schema = schemas.setdefault(connection.engine, dbapi.Schema())
+            schema = schema_of(connection.engine)
             by_key = FLUSHING.get() or bool(options.get(LOADED))
             dbapi.before(monitor, operation, sql, schema, _query(connection), by_key=by_key)
             monitor.judged(statement)
@@ -161,23 +169,39 @@ def _query(connection: Any) -> dbapi.Query:
     return query
 
 
-def _entry(folder: str) -> str:
-    """The public method that the user's code called, by the outermost frame of SQLAlchemy around here."""
-    frame = sys._getframe(2)
-    found = None
-    inside = False
-    while frame is not None:
-        filename = frame.f_code.co_filename
-        if filename.startswith(folder):
-            inside = True
-            name = frame.f_code.co_name
-            owner = OWNERS.get(filename[len(folder) :].replace(os.sep, "/"))
-            if owner is not None and not name.startswith("_"):
-                found = f"{owner}.{name}"
-        elif inside and "sqlalchemy" not in filename:
-            break
-        frame = frame.f_back  # type: ignore[assignment]
-    return found or "sqlalchemy.Connection.execute"
+class _Entries:
+    """Finds the public method that the user's code called: the outermost frame of SQLAlchemy around a hook."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._files: dict[
+            str, str | None
+        ] = {}  # "" for a file of SQLAlchemy that is no entry, None for others
+
+    def find(self, frame: FrameType | None) -> str:
+        """The catalog's target for the method, from the frame of a hook outwards."""
+        found = ("sqlalchemy.Connection", "execute")
+        files = self._files
+        inside = False
+        while frame is not None:
+            code = frame.f_code
+            filename = code.co_filename
+            if filename not in files:
+                files[filename] = self._owner(filename)
+            owner = files[filename]
+            if owner is not None:
+                inside = True
+                if owner and code.co_name[0] != "_":
+                    found = (owner, code.co_name)
+            elif inside:
+                break
+            frame = frame.f_back
+        return ".".join(found)
+
+    def _owner(self, filename: str) -> str | None:
+        if filename.startswith(self._folder):
+            return OWNERS.get(filename[len(self._folder) :].replace(os.sep, "/"), "")
+        return "" if "sqlalchemy" in filename else None  # its compiled modules name other paths
 
 
 SEAM = Seam("sqlalchemy", "sqlalchemy", {"sqlalchemy": install_engine, "sqlalchemy.orm": install_orm})

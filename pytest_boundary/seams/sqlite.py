@@ -58,7 +58,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
     def compare(cursor: Any, rows: Sequence[Any]) -> None:
         __tracebackhide__ = True
         active = cursor._boundlint_active
-        if active is None or cursor.description is None:
+        if cursor.description is None:
             return
         names = [column[0] for column in cursor.description]
         plain = [
@@ -95,26 +95,29 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             def fetchone(self) -> Any:
                 __tracebackhide__ = True
                 row = super().fetchone()
-                if row is not None:
+                if row is not None and self._boundlint_active is not None:
                     guarded(compare, self, [row])
                 return row
 
             def fetchmany(self, *size: Any, **named: Any) -> Any:
                 __tracebackhide__ = True
                 rows = super().fetchmany(*size, **named)
-                guarded(compare, self, rows)
+                if self._boundlint_active is not None:
+                    guarded(compare, self, rows)
                 return rows
 
             def fetchall(self) -> Any:
                 __tracebackhide__ = True
                 rows = super().fetchall()
-                guarded(compare, self, rows)
+                if self._boundlint_active is not None:
+                    guarded(compare, self, rows)
                 return rows
 
             def __next__(self) -> Any:
                 __tracebackhide__ = True
                 row = super().__next__()
-                guarded(compare, self, [row])
+                if self._boundlint_active is not None:
+                    guarded(compare, self, [row])
                 return row
 
         return Cursor
