@@ -7,6 +7,7 @@ import builtins
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from boundlint.catalog.model import Operation
 from boundlint.flow import names
@@ -17,11 +18,15 @@ from boundlint.flow.dispatch import Dispatch
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.latefilter import late_filters
 from boundlint.flow.lookups import class_mark
+from boundlint.flow.overwrites import may_overwrite, overwrites
+from boundlint.flow.provenance import data_scopes, may_serve
 from boundlint.flow.shared import SharedObjects, may_share
 from boundlint.flow.slices import Slices
+from boundlint.flow.tools import Tool, find_tools
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge
 from boundlint.index.dependencies import injected
+from boundlint.index.entries import Entry, entry_point
 from boundlint.index.isolation import Isolation
 from boundlint.index.models import find_models, service_models
 from boundlint.index.project import Class, Function, Project
@@ -106,7 +111,7 @@ class Flow:
                     if operation and operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS:
                         found[function] = 0
         for function in self.project.all_functions():
-            if function not in found and self.queries(function):
+            if function not in found and (self.queries(function) or self._may_claim(function)):
                 found[function] = 0
         level = list(found)
         for distance in range(1, DEEPEST_OBLIGATION + 1):
@@ -122,6 +127,27 @@ class Flow:
                 found[function] = DEEPEST_OBLIGATION
         self._marked = frozenset(found)
         return found
+
+    @cached_property
+    def tools(self) -> Mapping[Function, Tool]:
+        """The functions that a model may call."""
+        return find_tools(self.receivers, self._calls_named, self._body)
+
+    def entry(self, function: Function) -> Entry | None:
+        """What kind of entry point a function is; None for one that only code calls."""
+        return "tool" if function in self.tools else entry_point(self.project, function)
+
+    def _may_claim(self, function: Function) -> bool:
+        """Whether a function is for a request or a model, and reads a tenant or user from it by its facts."""
+        facts = function.facts
+        if may_overwrite(facts):
+            return True
+        reads = (*facts.keys.split(), *(row.name for row in facts.params)) if facts.qualname else ()
+        if not any(self.vocabulary.level(name) or name == "state" for name in reads):
+            bodies = facts.decorators and any(self.vocabulary.level(name) for name in facts.names.split())
+            if not bodies:
+                return False
+        return may_serve(facts) or self.entry(function) in ("route", "tool")
 
     def queries(self, function: Function) -> tuple[str, ...]:
         """Type names of the customers' models that a function queries, by its facts alone."""
@@ -271,6 +297,9 @@ class Flow:
             tuple(run.shared.found.values()),
             frozenset({*run.lookups.checked_ids, *loaded, *run.vetted}),
             frozenset(run.compared),
+            run.claims.finish(),
+            data_scopes(run),
+            overwrites(function.facts, body) if may_overwrite(function.facts) else (),
         )
 
     def reach_of(self, function: Function) -> tuple[str, ...]:
@@ -294,8 +323,10 @@ class Flow:
             inner.shared.found = run.shared.found
             inner.compared, inner.vetted = run.compared, run.vetted
             inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
+            inner.claims.inherit(run.claims)
             inner.block(node.body)
             self._nested(inner)
+            run.claims.inner += inner.claims.finish()
 
     def _parameter(self, function: Function, name: str, annotation: str, default: str | None = None) -> Value:
         if name in ("self", "cls") and function.facts.owner:

@@ -26,7 +26,6 @@ from boundlint.flow.values import (
     join,
     marked,
 )
-from boundlint.index.entries import entry_point
 from boundlint.index.extract import DEFERS, path_of
 from boundlint.index.facts import FunctionFacts
 from boundlint.index.project import Function
@@ -96,9 +95,14 @@ class Calls:
         run.note(run.joins.on_join(node) or open_graph_query(run, node, receiver, given))
         role = self.flow.declared.role(run.function, path)
         if role:
-            return self._declared(run, node, callee, role, receiver, given)
-        value = self._reached(run, node, callee, receiver, given)
-        return marked(value, CHOSEN_GRAPH) if chooses_graph(given) else value
+            value = self._declared(run, node, callee, role, receiver, given)
+        else:
+            value = self._reached(run, node, callee, receiver, given)
+            value = marked(value, CHOSEN_GRAPH) if chooses_graph(given) else value
+        if run.claims.active:
+            run.claims.on_call(node, path, callee, given)
+            value = run.claims.on_result(given, receiver, value)
+        return value
 
     def _reached(
         self, run: Interpreter, node: ast.Call, callee: Callee, receiver: Value, given: Arguments
@@ -282,6 +286,7 @@ class Calls:
         if summary is None:
             return marked(join([receiver, arguments, given.spread]), "unknown")
         bound = bind(function.facts, given)
+        run.claims.on_summary(node, summary, bound)
         method_of_self = path_of(node.func).startswith(("self.", "cls.", "super()."))
         run.ambient |= {name for name in summary.ambient if method_of_self or not name.startswith("self.")}
         for access in summary.obligations:
@@ -306,7 +311,7 @@ class Calls:
         origin = frozenset(
             f"from@{node.lineno}:{node.col_offset}" for m in result.marks if m.startswith("from@")
         )
-        queries = () if entry_point(self.flow.project, function) else summary.lookups
+        queries = () if self.flow.entry(function) else summary.lookups
         sources = _sources(function.facts, given)
         run.vetted |= {sources[name] for name in summary.checked if name in sources}
         loaded = run.lookups.on_summary(node, function, queries, bound, sources)

@@ -7,10 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from boundlint.findings import TraceStep
 from boundlint.flow import names
 from boundlint.flow.deviance import SiblingCalls
 from boundlint.flow.joins import Joins
 from boundlint.flow.lookups import Lookups
+from boundlint.flow.provenance import Claims, as_part
 from boundlint.flow.shared import Shared
 from boundlint.flow.values import (
     CONSTANT,
@@ -63,6 +65,8 @@ class Interpreter:
         self.shared = Shared(self)
         self.siblings = SiblingCalls(self)
         self.joins = Joins(function.facts.name)
+        self.claims = Claims(self)
+        self.scopes: dict[str, tuple[TraceStep, ...]] = {}  # own parameters that reach a data access, and how
         self._pending: dict[str, tuple[int, int, str]] = {}  # scoped filters that nobody has read yet
         self.nested: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
 
@@ -80,25 +84,34 @@ class Interpreter:
                 return False
         return True
 
-    def _branches(self, blocks: Iterable[Sequence[ast.stmt]], fallthrough: bool) -> bool:
+    def _branches(
+        self, blocks: Iterable[Sequence[ast.stmt]], fallthrough: bool, about: str = "presence"
+    ) -> bool:
+        """Run alternative blocks; `about` says what the condition tells of the principal."""
         before = self.env
         self._pending.clear()
         ends: list[Environment] = [before] if fallthrough else []
-        for statements in blocks:
+        guarded = [False] if fallthrough else []
+        for index, statements in enumerate(blocks):
             self.env = dict(before)
             if self.block(statements):
                 ends.append(self.env)
+                guarded.append(about == "principal" and index == 0)
             self._pending.clear()
         if not ends:
             self.env = before
             return False
+        if self.claims.active and len(ends) > 1 and about != "presence":
+            self.claims.on_branches(ends, guarded)
         self.env = _merge_environments(ends)
         return True
 
     def _if(self, node: ast.If) -> bool:
-        self.value(node.test)
+        test = self.value(node.test)
         self._note_post_filter(node.test)
-        return self._branches([node.body, node.orelse] if node.orelse else [node.body], not node.orelse)
+        about = self.claims.on_test(node.test, test) if self.claims.active else "presence"
+        blocks = [node.body, node.orelse] if node.orelse else [node.body]
+        return self._branches(blocks, not node.orelse, about)
 
     def _match(self, node: ast.Match) -> bool:
         subject = self.value(node.subject)
@@ -263,6 +276,8 @@ class Interpreter:
 
     def _labelled(self, label: str, value: Value) -> Value:
         """A value stored under a boundary's name, as in `{"tenant_id": x}`."""
+        if self.claims.active:
+            value = self.claims.on_label(label, value)
         if value.is_constant or value.carriers or not self.vocabulary.level(label):
             return value
         return Value(value.carriers | {label}, value.maybe, value.params, value.marks)
@@ -278,6 +293,7 @@ class Interpreter:
 
     def _mutate(self, target: ast.expr, added: Value) -> None:
         """A container or object takes a value in: whatever the value carries, the container carries."""
+        added = as_part(added)
         while isinstance(target, (ast.Attribute, ast.Subscript, ast.Call)):
             name = path_of(target)
             if isinstance(target, ast.Attribute) and name.startswith("self.") and name.count(".") == 1:
@@ -293,7 +309,8 @@ class Interpreter:
         """What is known of an expression's value; accesses inside it are recorded."""
         handler = EXPRESSIONS.get(type(node))
         if handler is not None:
-            return handler(self, node)
+            value = handler(self, node)
+            return self.claims.seen(node, value) if self.claims.active else value
         return join(
             [self.value(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
         )
@@ -378,6 +395,8 @@ class Interpreter:
 
     def _binary(self, node: ast.BinOp) -> Value:
         left, right = self.value(node.left), self.value(node.right)
+        if self.claims.active and isinstance(node.op, (ast.Sub, ast.BitAnd)):
+            self.claims.on_difference([left, right])
         if isinstance(node.op, ast.Add):
             return _concatenate([left, right])
         if isinstance(node.op, ast.Mod) and left.text is not None:
@@ -389,11 +408,18 @@ class Interpreter:
         values = [self.value(part) for part in node.values]
         if isinstance(node.op, ast.And):
             return join(values)
+        if self.claims.active:
+            self.claims.on_either(values, [ast.unparse(part) for part in node.values])
         return merge(values)
 
     def _conditional(self, node: ast.IfExp) -> Value:
-        self.value(node.test)
-        return merge([self.value(node.body), self.value(node.orelse)])
+        test = self.value(node.test)
+        values = [self.value(node.body), self.value(node.orelse)]
+        if self.claims.active and self.claims.on_test(node.test, test) == "":
+            sources = [ast.unparse(node.body), ast.unparse(node.orelse)]
+            self.claims.on_either(values, sources)
+            self.claims.on_either(values[::-1], sources[::-1])
+        return merge(values)
 
     def _dict(self, node: ast.Dict) -> Value:
         rows = []
@@ -404,7 +430,9 @@ class Interpreter:
                 continue
             label = key.value if isinstance(key, ast.Constant) else None
             rows.append(
-                self._labelled(label, value) if isinstance(label, str) else join([self.value(key), value])
+                as_part(self._labelled(label, value))
+                if isinstance(label, str)
+                else join([self.value(key), value])
             )
         return join(rows)
 
@@ -414,6 +442,8 @@ class Interpreter:
         for value in values:
             if any(row.carriers and row is not value for row in values):
                 self.compared |= _origins(value)
+        if self.claims.active:
+            self.claims.on_compare(node, values)
         return join(values)
 
     def _lambda(self, node: ast.Lambda) -> Value:

@@ -64,6 +64,8 @@ def is_suspect(flow: FunctionFlow) -> bool:
         flow.post_filters
         or flow.oddities
         or flow.shared
+        or flow.claims
+        or flow.overwrites
         or any(row.open or row.predicate.maybe or not flow.reach for row in flow.lookups)
         or (flow.memoized and flow.ambient)
         or any(access.verdict in ("unscoped", "unknown") for access in data)

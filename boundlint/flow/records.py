@@ -9,7 +9,7 @@ from boundlint.findings import TraceStep
 from boundlint.flow.lookups import Lookup
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.view import View
-from boundlint.index.entries import entry_point, is_privileged
+from boundlint.index.entries import is_privileged
 
 REQUEST_NAMES = frozenset(
     "request req data body payload params args kwargs json form query_params request_data req_data".split()
@@ -41,8 +41,7 @@ class RecordEvidence:
 def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
     """Collect the evidence around a query."""
     function = view.function
-    project = view.analysis.project
-    entry = entry_point(project, function) is not None
+    entry = view.analysis.entry(function) is not None
     reach = view.reach
     decorators = " ".join(function.facts.decorators).lower()
     signature = " ".join(f"{param.annotation} {param.default}" for param in function.facts.params).lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +12,8 @@ from boundlint.index.project import Function
 
 if TYPE_CHECKING:
     from boundlint.flow.lookups import Lookup
+    from boundlint.flow.overwrites import Overwrite
+    from boundlint.flow.provenance import Claim
     from boundlint.flow.shared import SharedWrite
 
 Verdict = Literal["scoped", "maybe", "open", "unknown", "unscoped"]
@@ -214,6 +216,8 @@ class FunctionFlow:
     `unused` are parameters that the body never mentions, `ambient` the boundary parts it takes from elsewhere
     than its parameters, `memoized` the operation of the caching decorator on it.  `checked` are the sources of
     ids that went through a check, `compared` the marks of accesses whose result was compared with a boundary.
+    `claims` are identities that a client or a model chose, `scopes` the function's own parameters that choose
+    whose data it touches, with the calls between.  `overwrites` are merges of a caller's data over identity keys.
     """
 
     function: Function
@@ -229,6 +233,9 @@ class FunctionFlow:
     shared: tuple[SharedWrite, ...] = ()
     checked: frozenset[str] = NONE
     compared: frozenset[str] = NONE
+    claims: tuple[Claim, ...] = ()
+    scopes: Mapping[str, tuple[TraceStep, ...]] = field(default_factory=dict)
+    overwrites: tuple[Overwrite, ...] = ()
 
     @property
     def obligations(self) -> tuple[Access, ...]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Location, TraceStep
 from boundlint.flow.lookups import Lookup
+from boundlint.flow.overwrites import Overwrite
+from boundlint.flow.provenance import Claim
 from boundlint.flow.shared import SharedWrite
 from boundlint.flow.usage import Usage, usage_of
 from boundlint.flow.values import Access, FunctionFlow, Oddity, PostFilter
@@ -118,6 +120,22 @@ class View:
             return iter(())
         span = self._span(node)
         return (row for row in self.flow.shared if row.span == span)
+
+    def claims(self, node: cst.CSTNode) -> Iterator[Claim]:
+        """The identities chosen by a client or a model that a node reads, or that a parameter is."""
+        name = getattr(getattr(node, "name", None), "value", None)
+        span = self._span(node)
+        for row in self.flow.claims:
+            if not row.is_parameter:
+                if row.span == span:
+                    yield row
+            elif name == row.label and self.function_at(span[0]) == row.function.facts.qualname:
+                yield row
+
+    def overwrites(self, node: cst.CSTNode) -> Iterator[Overwrite]:
+        """The merges over identity keys that a node makes."""
+        span = self._span(node)
+        return (row for row in self.flow.overwrites if row.span == span)
 
     def post_filters(self, node: cst.CSTNode) -> Iterator[PostFilter]:
         """The comparisons after the ranking that a comparison node makes."""

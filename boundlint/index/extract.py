@@ -16,6 +16,7 @@ DEFERS = re.compile(
     r"thread|executor|submit|_exec$|^exec_|partial|run_sync|sync_to_async|call_soon|apply_async"
 )
 MOST_ASSIGNMENTS = 4  # values remembered for one name
+KEY_READERS = frozenset("get pop getlist getattr get_list getall getone".split())
 
 
 def path_of(node: ast.AST | None) -> str:
@@ -56,7 +57,7 @@ def extract(path: str, digest: str, source: str, tree: ast.Module) -> FileFacts:
 class _Scope:
     """The facts of one function while its body is walked."""
 
-    __slots__ = ("assigned", "call_lines", "calls", "columns", "names", "returned", "stored", "texts")
+    __slots__ = ("assigned", "call_lines", "calls", "columns", "keys", "names", "returned", "stored", "texts")
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -64,6 +65,7 @@ class _Scope:
         self.assigned: dict[str, list[str]] = {}
         self.returned: list[str] = []
         self.names: set[str] = set()
+        self.keys: set[str] = set()
         self.columns: dict[str, set[str]] = {}
         self.stored: dict[str, None] = {}
         self.texts: dict[str, None] = {}
@@ -108,6 +110,7 @@ class _Extractor:
                 scope.dumped_columns(),
                 list(scope.stored),
                 list(scope.texts),
+                " ".join(sorted(scope.keys)),
             )
         )
         return FileFacts(
@@ -174,6 +177,8 @@ class _Extractor:
                 continue
             if kind is ast.Call:
                 self._call(node, scope)  # type: ignore[arg-type]
+            elif kind is ast.Subscript:
+                _note_key(node.slice, scope)  # type: ignore[attr-defined]
             elif kind is ast.keyword:
                 if node.arg:  # type: ignore[attr-defined]
                     names.add(node.arg)  # type: ignore[attr-defined]
@@ -206,6 +211,8 @@ class _Extractor:
         path = path_of(node.func)
         scope.calls.append(path)
         scope.call_lines.append(node.lineno)
+        if node.args and path.rpartition(".")[2] in KEY_READERS:
+            _note_key(node.args[1 if path == "getattr" and len(node.args) > 1 else 0], scope)
         if path[:1].isupper() and node.keywords:
             root = re.split(r"[.(\[]", path, maxsplit=1)[0]
             scope.columns.setdefault(root, set()).update(row.arg for row in node.keywords if row.arg)
@@ -322,6 +329,7 @@ class _Extractor:
                 scope.dumped_columns(),
                 list(scope.stored),
                 list(scope.texts),
+                " ".join(sorted(scope.keys)),
             )
         )
 
@@ -393,6 +401,11 @@ def _store(target: ast.expr, scope: _Scope) -> None:
     """Remember an attribute or an item that is assigned."""
     if isinstance(target, (ast.Attribute, ast.Subscript)):
         scope.stored[path_of(target)] = None
+
+
+def _note_key(node: ast.expr, scope: _Scope) -> None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        scope.keys.add(node.value)
 
 
 def _remember(values: list[str], value: str) -> None:

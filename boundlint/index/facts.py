@@ -29,6 +29,7 @@ class FunctionFacts(NamedTuple):
     pairs a capitalized name with the attributes read from it and the keywords of calls on it, `()` where it
     is handed to a call that may query it.  `stored` are the names it declares `global` and the paths of the
     attributes and items that it assigns, `texts` the kinds of the texts in it (see `boundlint.index.texts`).
+    `keys` are the constant keys it reads (`data["key"]`, `data.get("key")`), separated by blanks.
     """
 
     qualname: str
@@ -49,6 +50,7 @@ class FunctionFacts(NamedTuple):
     columns: dict[str, str]
     stored: list[str]
     texts: list[str]
+    keys: str
 
     @property
     def name(self) -> str:

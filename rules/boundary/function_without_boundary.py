@@ -9,7 +9,7 @@ from boundlint.findings import Persona
 from boundlint.flow.evidence import is_keyed
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import DATA_KINDS, Access
-from boundlint.index.entries import entry_of, is_privileged
+from boundlint.index.entries import is_privileged
 from boundlint.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         yield from check_listing(view)
         return
     access = touched[0]
-    entry = entry_of(facts)
+    entry = view.analysis.entry(view.function)
     callers = view.callers()
     reached = [f"{row.path}:{row.facts.line} {row.facts.qualname}" for row in callers[:2]]
     yield Problem(
@@ -55,7 +55,7 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
 def check_listing(view: View) -> Iterable[Problem]:
     """Report an entry point that hands out rows of a customers' model without choosing whose."""
     function = view.function
-    entry = entry_of(function.facts)
+    entry = view.analysis.entry(function)
     listed = [
         row
         for row in view.flow.lookups

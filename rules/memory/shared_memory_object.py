@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from boundlint.findings import Persona
 from boundlint.flow.shared import SharedWrite
 from boundlint.flow.usage import SUPPORT_PATH
-from boundlint.index.entries import entry_of
 from boundlint.index.vocabulary import normal
 from boundlint.rule import Problem, Rule
 
@@ -74,7 +73,7 @@ def persona_of(write: SharedWrite, view: View, reach: tuple[str, ...], called: b
         return None  # tests, and settings of the process
     if write.how == "made":
         return "pedantic" if "__name__" in view.function.facts.names.split() else "regular"
-    served = bool(reach) or called or entry_of(write.function.facts) is not None
+    served = bool(reach) or called or view.analysis.entry(write.function) is not None
     remembers = bool(REMEMBERS.search(name))
     carries = bool(write.value.carriers)
     if REGISTRY.search(normal(write.holder).replace(".", "_")) or PREPARES.search(write.function.facts.name):
