@@ -100,6 +100,8 @@ SERVING = frozenset(
 FETCHES = re.compile(
     r"^_?a?(?:get|fetch|load|create|list|build|make|set|update|add|find|query|search|save|insert)_"
 )
+VERIFYING = frozenset({"decode", "loads"})  # of a token library they verify, of these modules they do not
+PLAIN_DECODER = re.compile(r"^(?:json|orjson|ujson|base64|urllib|binascii)\b")
 SET_METHODS = frozenset({"intersection", "intersection_update", "issubset", "difference"})
 MOST_STEPS = 4  # of a trace
 
@@ -353,7 +355,7 @@ class Claims:
             kept -= WHOLE
         if _claims(value) and not (name in KEEPING or self._is_followed(node)):
             kept = frozenset(mark for mark in kept if "claim@" not in mark)
-        if name not in DECODING:
+        if name not in DECODING or (name in VERIFYING and node.args and not PLAIN_DECODER.match(path)):
             kept = frozenset(mark for mark in kept if not mark.endswith(":state"))
         return value if kept == value.marks else replace(value, marks=kept)
 
