@@ -22,6 +22,8 @@ ABOUT_USERS = re.compile(
     r"(?:^|_|/)(?:members?|invites?|invitations?|grants?|assign\w*|transfer\w*|collaborators?|impersonat\w*|permissions?|roles?|"
     r"add_user|remove_user|users?|customers?|accounts?|profiles?|ban|block|unblock|follow|share\w*|sso|scim|login|signup|signin|register)(?:_|$|/)"
 )
+# What a page shows without a token: the peers' login says nothing of it.
+SHOWN = re.compile(r"icon|logo|avatar|favicon|thumbnail|badge|banner")
 PEERS = 3  # routes of one module before they count as agreeing
 AGREEMENT = 0.8
 
@@ -52,7 +54,8 @@ def chosen(view: View, claim: Claim) -> Chosen:
     principals = (*claim.principals, *login)
     routes = [row for row in _routes(view, function) if row != function]
     known = [row for row in routes if _authenticates(view, row)]
-    peers = len(known) >= PEERS and len(known) >= AGREEMENT * len(routes)
+    shown = SHOWN.search(" ".join((facts.qualname, *facts.decorators)).lower())
+    peers = not shown and len(known) >= PEERS and len(known) >= AGREEMENT * len(routes)
     rows = []
     if principals:
         rows.append(f"in reach: {', '.join(principals[:3])}")

@@ -339,6 +339,8 @@ class Claims:
             position = 1 if path == "getattr" else 0
             key = node.args[position] if len(node.args) > position else None
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                if INBOUND in value.marks and key.value in CONTEXT_PARTS and path == "getattr":
+                    return _with(replace(value, marks=value.marks - WHOLE), CONTEXT)
                 if CONTEXT in value.marks and self.run.vocabulary.level(key.value):
                     return self._principal(f'{path}("{key.value}")', value)
                 default = (
@@ -523,7 +525,7 @@ class Claims:
         for keyword, (value, _) in given.keywords.items():
             if self.run.vocabulary.level(keyword.partition("__")[0]):
                 self._use(_claims(value), f"{path}({keyword}=…)", value)
-            else:
+            elif self._is_read(callee, value):
                 self._use(self._labelled(value), f"{path}({keyword}=…)", value)
         names = _parameters(callee)
         for index, (value, argument) in enumerate(positional):
@@ -541,12 +543,33 @@ class Claims:
                 and callee.kind != "external"
             ):
                 self._use(marks - states, f"{path}({param or '…'})", value)
-            else:
+            elif self._is_read(callee, value):
                 self._use(self._labelled(value), path, value)
 
     def _labelled(self, value: Value) -> set[str]:
         """The claims that a dictionary holds under an identity's name."""
         return {mark for mark in _claims(value) if f"as-{mark}" in value.marks}
+
+    def _is_read(self, callee: Callee, value: Value) -> bool:
+        """Whether a class that is given a dictionary knows any of its identity keys."""
+        if callee.cls is None:
+            return True
+        labels = {self.found[mark].label for mark in self._labelled(value) if mark in self.found}
+        project = self.run.flow.project
+        for cls in project.ancestors(callee.cls):
+            if isinstance(cls, str):
+                continue
+            inside = cls.facts.qualname + "."
+            functions = [
+                row.facts
+                for row in project.functions(cls.path).values()
+                if row.facts.qualname.startswith(inside)
+            ]
+            known = {row.name for row in cls.facts.fields}
+            known.update(word for facts in functions for word in (*facts.keys.split(), *facts.names.split()))
+            if labels & known:
+                return True
+        return False
 
     def on_label(self, label: str, value: Value) -> Value:
         """A value stored under a key or attribute: an identity's key makes an identity of a claim."""
