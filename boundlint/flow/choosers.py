@@ -9,7 +9,7 @@ from boundlint.findings import TraceStep
 from boundlint.flow.provenance import Claim, names_identity
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.view import View
-from boundlint.index.entries import filler, is_privileged
+from boundlint.index.entries import dependencies_of, filler, is_privileged
 from boundlint.index.project import Function
 
 # Decorators and dependencies that let in nobody who has not shown who they are.
@@ -24,6 +24,13 @@ ABOUT_USERS = re.compile(
 )
 # What a page shows without a token: the peers' login says nothing of it.
 SHOWN = re.compile(r"icon|logo|avatar|favicon|thumbnail|badge|banner")
+# Where nobody is known yet: the peers' login says nothing of it either.
+ARRIVES = re.compile(
+    r"log_?in|sign_?in|sign_?up|register|password|otp|magic|verif|session|token|oauth|sso|invite|captcha|activate"
+)
+FURNISHES = re.compile(
+    r"db|session|settings|config|client|repo|store|service|engine|cache|params|pagina|filter|logger|bus|queue"
+)
 PEERS = 3  # routes of one module before they count as agreeing
 AGREEMENT = 0.8
 
@@ -55,7 +62,14 @@ def chosen(view: View, claim: Claim) -> Chosen:
     routes = [row for row in _routes(view, function) if row != function]
     known = [row for row in routes if _authenticates(view, row)]
     shown = SHOWN.search(" ".join((facts.qualname, *facts.decorators)).lower())
-    peers = not shown and len(known) >= PEERS and len(known) >= AGREEMENT * len(routes)
+    arrives = ARRIVES.search(" ".join((facts.name, *facts.decorators)).lower())
+    own = [name for row in facts.params for name in dependencies_of(view.analysis.project, function, row)]
+    guarded = any(not FURNISHES.search(name.lower()) for name in own) or any(
+        "dependencies=" in row for row in facts.decorators
+    )
+    peers = (
+        not (shown or arrives or guarded) and len(known) >= PEERS and len(known) >= AGREEMENT * len(routes)
+    )
     rows = []
     if principals:
         rows.append(f"in reach: {', '.join(principals[:3])}")

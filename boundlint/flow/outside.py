@@ -12,7 +12,7 @@ from boundlint.flow.evidence import is_keyed
 from boundlint.flow.records import AUTHENTICATES
 from boundlint.flow.values import Access
 from boundlint.flow.view import View
-from boundlint.index.entries import ROUTE, entry_point, is_privileged
+from boundlint.index.entries import ROUTE, is_privileged
 from boundlint.index.facts import Param
 
 # A decorator or dependency that lets only those in who may use what the path names; a mere login does not.
@@ -58,7 +58,7 @@ class Choice:
 def choice(view: View, access: Access) -> Choice | None:
     """What an outsider chooses of an access's scope; None where that is nothing, or somebody checked it."""
     function = view.function
-    entry = entry_point(view.analysis.project, function)
+    entry = view.analysis.entry(function)
     if access.verdict != "open" or entry not in ("route", "tool") or is_privileged(function):
         return None
     open_params = {row.name: row for row in function.facts.params if row.name in access.scope.params}
@@ -78,6 +78,9 @@ def choice(view: View, access: Access) -> Choice | None:
 
 def is_chosen(view: View, param: Param) -> bool:
     """Whether a parameter of an entry point is filled from outside: the path, the query, the body, a tool's argument."""
+    tool = view.analysis.tools.get(view.function)
+    if tool is not None and param.name in tool.hidden:
+        return False
     if INJECTED.search(f"{param.annotation} {param.default or ''}") or view.analysis.vocabulary.level(
         param.name
     ):

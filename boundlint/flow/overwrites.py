@@ -57,7 +57,8 @@ def overwrites(facts: FunctionFacts, body: Sequence[ast.stmt]) -> tuple[Overwrit
         return ()
     nodes = [node for statement in body for node in ast.walk(statement)]
     handed = _handed_on(nodes)
-    found = [*_updates(nodes, free, handed), *_started(body, nodes, free, handed)]
+    params = {param.name for param in facts.params}
+    found = [*_updates(nodes, free, handed), *_started(body, nodes, free, handed, params)]
     return tuple(found)
 
 
@@ -90,7 +91,7 @@ def _updates(nodes: Sequence[ast.AST], free: set[str], handed: set[str]) -> Iter
 
 
 def _started(
-    body: Sequence[ast.stmt], nodes: Sequence[ast.AST], free: set[str], handed: set[str]
+    body: Sequence[ast.stmt], nodes: Sequence[ast.AST], free: set[str], handed: set[str], params: set[str]
 ) -> Iterator[Overwrite]:
     """`record = dict(metadata)`, and then `if user_id: record["user_id"] = user_id`."""
     for node in nodes:
@@ -106,7 +107,7 @@ def _started(
         for test in nodes:
             if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and not test.orelse:
                 for key, at in _set(list(ast.walk(test)), name):
-                    if isinstance(at.value, ast.Name) and at.value.id == test.test.id:
+                    if isinstance(at.value, ast.Name) and at.value.id == test.test.id in params:
                         optional[key] = None
         sure = {key for statement in body for key, at in _set([statement], name) if at is statement}
         dropped = set(_popped(nodes, name))

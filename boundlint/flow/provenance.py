@@ -111,8 +111,8 @@ class Claim:
     """An identity that the client or the model chose, and what the function does with it.
 
     `label` is the field or parameter it was read from, `where` what that came in by (`body` stands for every
-    part of a request that was read by a key), `source` its text, `span` its place (columns in UTF-8 bytes;
-    for a parameter that of its name).  `target` is what it is handed to; `principals` are the server's own
+    part of a request that was read by a key), `level` whose id it is (tenant, user), `source` its text, `span`
+    its place (columns in UTF-8 bytes; for a parameter that of its name).  `target` is what it is handed to; `principals` are the server's own
     identities at hand, `principal_used` whether one of them reaches a call or comparison, `guarded` whether a
     check or a function that reads the principal itself is called.  `together` says that the same call was
     given both, `trusted` that the function it calls is known and checks nothing.
@@ -127,6 +127,7 @@ class Claim:
     use: Use = "nothing"
     target: str = ""
     together: bool = False
+    level: str = ""
     many: bool = False
     is_parameter: bool = False
     overridable: bool = False
@@ -174,6 +175,10 @@ class Claims:
             and self.run.vocabulary.is_strict(label)
             and not THIRD_PARTY.search(normal(label))
         )
+
+    def _level_of(self, label: str) -> str:
+        """Whose id a label holds; owners in the plural are tenants."""
+        return "tenant" if normal(label) == "owner_ids" else self.run.vocabulary.level(label) or ""
 
     # Where claims come from.
 
@@ -245,6 +250,7 @@ class Claims:
             param.name,
             self.run.function,
             (facts.line, 0, facts.line, 0),
+            level=self._level_of(param.name),
             many=bool(COLLECTION.search(param.annotation)),
             is_parameter=True,
             overridable=overridable,
@@ -271,6 +277,7 @@ class Claims:
             ast.unparse(node)[:80],
             self.run.function,
             _span(node),
+            level=self._level_of(label),
             many=name in ("getlist", "get_list", "getall") or normal(label).endswith("_ids"),
         )
         self.found.setdefault(claim.mark, claim)
@@ -604,7 +611,11 @@ class Claims:
         for mark in marks:
             claim = self.found.get(mark)
             if claim is not None and not mark.endswith(":state"):
-                self.found[mark] = replace(claim, use="fallback", target=default[:60])
+                other = self._level_of(re.findall(r"\w+", default)[-1]) if re.search(r"\w", default) else ""
+                differs = bool(other) and "scope" not in (other, claim.level) and other != claim.level
+                self.found[mark] = replace(
+                    claim, use="fallback", target=default[:60], together=claim.together or differs
+                )
 
     def finish(self) -> tuple[Claim, ...]:
         """The claims that something uses and nothing checks."""

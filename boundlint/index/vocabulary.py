@@ -225,7 +225,8 @@ def mine(
                 shown[plain] += 1
     for name, count in shown.items():
         if (
-            name not in strict
+            name
+            and name not in strict
             and name not in NEVER
             and count >= COMMON_ON
             and name not in ("self", "cls", "db", "session")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from boundlint.flow.view import View
 
+AUDIT = frozenset("created_by created_by_id updated_by author_id".split())
 HEADER = "header"
 WRITES = re.compile(
     r"^_?a?(?:add|create|save|insert|update|write|store|upsert|record|put|set|append|register|new)(?:_|\b)"
@@ -59,6 +60,8 @@ def judge(claim: Claim, found: Chosen) -> tuple[Confidence, Persona]:
         return "high", "regular"  # a callback is for everybody, which is the point
     if found.support or found.privileged:
         return "low", "auditor"
+    if claim.use == "fallback" and claim.label in AUDIT:
+        return "low", "pedantic"  # it says who wrote a row, not whose it is
     if claim.use == "fallback":
         return ("medium", "pedantic") if claim.together or found.about_users else ("high", "regular")
     if claim.where == "given":
@@ -66,7 +69,7 @@ def judge(claim: Claim, found: Chosen) -> tuple[Confidence, Persona]:
     if found.about_users:
         return "low", "auditor"
     if claim.many and claim.together:
-        return "medium", "regular" if claim.trusted else "pedantic"
+        return "medium", "regular" if claim.trusted and claim.level == "tenant" else "pedantic"
     if claim.principal_used or claim.where == HEADER:
         return "low", "auditor" if claim.together else "pedantic"
     if claim.guarded and not WRITES.search(claim.target.rpartition(".")[2]):
