@@ -590,7 +590,7 @@ class Claims:
         for mark in marks:
             claim = self.found.get(mark)
             if claim is not None and not claim.trace:
-                target = target if claim.use == "nothing" else claim.target
+                target = target if claim.who == "model" or claim.use == "nothing" else claim.target
                 self.found[mark] = replace(claim, queried=True, trace=trace[:MOST_STEPS], target=target)
 
     def _use(self, marks: Iterable[str], target: str, value: Value, use: Use = "used") -> None:
@@ -649,7 +649,7 @@ class Claims:
             hit = {mark for mark, row in own.items() if row.is_parameter and row.label in roots}
             hit |= {mark for mark in lookup.id_value.marks if mark in own}
             step = TraceStep(lookup.function.path, lookup.line, f"{lookup.model} is queried by it here")
-            self.reach(hit, lookup.call, (step, *lookup.trace))
+            self.reach(hit, f"the query on {lookup.model}", (step, *lookup.trace))
 
 
 def _is_check(name: str) -> bool:
