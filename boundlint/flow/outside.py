@@ -10,7 +10,7 @@ from boundlint.findings import Persona
 from boundlint.flow import names
 from boundlint.flow.evidence import is_keyed
 from boundlint.flow.records import AUTHENTICATES
-from boundlint.flow.values import Access
+from boundlint.flow.values import DATA_KINDS, Access
 from boundlint.flow.view import View
 from boundlint.index.entries import ROUTE, is_privileged
 from boundlint.index.facts import Param
@@ -23,6 +23,7 @@ GUARD_CALL = re.compile(
     r"^_?(?:authori[sz]e|enforce|permit|(?:check|require|ensure|assert|verify|validate)_(?:\w+_)?"
     r"(?:access|accessible|permissions?|owner(?:ship)?|owned|member(?:ship)?|can|allowed|authori[sz]ed|authori[sz]ation|role))(?:_|$)"
 )
+CUSTOMER = frozenset({"customer", "resource"})
 INJECTED = re.compile(r"\b(?:Depends|Security|Provide|Inject)\(")
 SIMPLE = re.compile(r"^(?:(?:typing\.)?(?:Optional|Union|Annotated)\[)?(?:str|int|UUID|uuid\.UUID|UUID\d)\b")
 
@@ -68,12 +69,24 @@ def choice(view: View, access: Access) -> Choice | None:
     known = bool(view.reach) or bool(AUTHENTICATES.search(" ".join((signature, *decorators))))
     if not chosen or len(chosen) < len(open_params) or not known or is_guarded(view, access):
         return None
-    if view.usage(access) not in ("customer", "resource"):
+    if view.usage(access) not in CUSTOMER or is_told_before(view, access):
         return None
     principal = view.reach[0] if view.reach else ""
     identified = any("id" in names.marks(name) for name in chosen)
     sure = access.confidence != "low" and (identified or not is_keyed(access)) and bool(principal)
     return Choice(chosen, entry, principal, "regular" if sure else "pedantic")
+
+
+def is_told_before(view: View, access: Access) -> bool:
+    """Whether an earlier access of the function depends on the same choice: one check mends both."""
+    return any(
+        row.verdict == "open"
+        and (row.line, row.column) < (access.line, access.column)
+        and row.scope.params == access.scope.params
+        and row.operation.kind in DATA_KINDS
+        and view.usage(row) in CUSTOMER
+        for row in view.flow.accesses
+    )
 
 
 def is_chosen(view: View, param: Param) -> bool:
