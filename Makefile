@@ -8,11 +8,12 @@ FAMILY ?=
 
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help demo test lint bench-runtime wheel-check verify-catalog docs bench clean
+.PHONY: help demo test test-services lint bench-runtime wheel-check verify-catalog docs bench clean
 
 help:
 	@echo "make demo            install, then let boundlint find the leaks of the example agent"
 	@echo "make test            install, then run all tests"
+	@echo "make test-services   the pytest plugin against a real redis-server and PostgreSQL"
 	@echo "make lint            ruff, format check, mypy --strict"
 	@echo "make wheel-check     build wheel and sdist, install the wheel elsewhere, run it"
 	@echo "make verify-catalog  check the catalog against installed clients (FAMILY=redis for one)"
@@ -41,6 +42,10 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest --quiet
 	@$(BIN)/python -m pytest
+
+# The seams against a real redis-server and a real PostgreSQL, which the tests start themselves.
+test-services: $(VENV)/installed-dev
+	BOUNDLINT_SERVICES=1 $(BIN)/python -m pytest --quiet tests/test_services.py
 
 # mypy does not follow an editable install whose package has another name than its folder.
 $(VENV)/typings/boundlint_rules: $(VENV)/created

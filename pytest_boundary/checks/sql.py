@@ -150,7 +150,7 @@ class _Judging:
             for use in part.uses:
                 if use.table not in self.columns:
                     found = columns(use.table)
-                    self.columns[use.table] = tuple(name.lower() for name in found) if found else None
+                    self.columns[use.table] = None if found is None else tuple(name.lower() for name in found)
 
     def judge(self) -> Judgement:
         wanted: dict[Use, tuple[Owner, ...]] = {}

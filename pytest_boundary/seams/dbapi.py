@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,7 @@ from pytest_boundary.checks.sql import Sql, defines, judge_sql, tables
 from pytest_boundary.monitor import Judgement, Monitor, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
+ROLE = re.compile(r"\s*(?:set|reset)\s+(?:local\s+|session\s+)*(?:role|authorization)\b", re.IGNORECASE)
 EFFECTS = {"insert": "write", "replace": "write", "update": "write", "merge": "write", "delete": "delete"}
 
 
@@ -24,6 +26,12 @@ def effect_of(text: str) -> str:
 def column_query(dialect: str, table: str) -> str:
     """The statement that gives the columns of a table, one a row, as its second field."""
     name = table.replace("'", "''")
+    if dialect == "postgresql":
+        return (
+            "SELECT row_security_active(c.oid), a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+            f" WHERE c.relname = '{name}' AND pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped"
+            " ORDER BY a.attnum"
+        )
     if dialect == "sqlite":
         return f"PRAGMA table_info('{name}')"
     return f"SELECT 0, column_name FROM information_schema.columns WHERE table_name = '{name}' ORDER BY ordinal_position"
@@ -41,18 +49,25 @@ class Schema:
         found = self._columns.get(table)
         if found is None:
             try:
-                found = tuple(str(row[1]) for row in query(column_query(dialect, table)))
+                rows = list(query(column_query(dialect, table)))
             except (
                 Exception
             ):  # an aborted transaction, a dialect without this view: the user's statement tells
                 return None
-            if not found:
+            if not rows:
                 return None
+            # where row-level security holds for this role the database itself adds the predicate
+            secured = dialect == "postgresql" and bool(rows[0][0])
+            found = () if secured else tuple(str(row[1]) for row in rows)
             self._columns[table] = found
         return found
 
+    def knows(self, table: str) -> bool:
+        """Whether the columns of a table were asked for."""
+        return table in self._columns
+
     def forget(self) -> None:
-        """After CREATE, ALTER, DROP."""
+        """After CREATE, ALTER, DROP, and a change of role, which row-level security goes by."""
         self._columns.clear()
         self.memo.clear()
 
@@ -62,7 +77,7 @@ def before(
 ) -> Active | None:
     """Judge a statement before it runs; gives the boundary that its rows are to be compared with."""
     __tracebackhide__ = True
-    if defines(sql):
+    if defines(sql) or ROLE.match(sql.text):
         schema.forget()
 
     def columns(table: str) -> tuple[str, ...] | None:

@@ -1,0 +1,294 @@
+"""The seams against real servers: a redis-server and a PostgreSQL, each started here on a free loopback port.
+
+`make test-services` runs this; there a missing server is a failure. `make test` skips it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime_project import Project, blocks
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("BOUNDLINT_SERVICES"), reason="needs real servers: make test-services"
+)
+POSTGRES = ("/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/opt/postgresql*/bin")
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        for pattern in POSTGRES:
+            found = next((str(path) for path in sorted(Path("/").glob(f"{pattern[1:]}/{name}"))), found)
+    assert found is not None, f"{name} is not installed (Debian: apt-get install redis-server postgresql)"
+    return found
+
+
+def wait_for(port: int, process: subprocess.Popen[Any]) -> None:
+    for _ in range(600):
+        assert process.poll() is None, "the server ended at once"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the server does not answer")
+
+
+def stopped(process: subprocess.Popen[Any]) -> None:
+    process.terminate()
+    process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    command = [
+        program("redis-server"),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        folder,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(port, process)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        stopped(process)
+
+
+@pytest.fixture(scope="module")
+def database_url() -> Iterator[str]:
+    """A PostgreSQL with a role `app` that is neither superuser nor may bypass row-level security."""
+    import tempfile
+
+    port = free_port()
+    as_user: dict[str, Any] = {}
+    folder = Path(tempfile.mkdtemp(prefix="boundlint-pg-"))
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        account = pwd.getpwnam("postgres")
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        as_user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    data = folder / "data"
+    init = [program("initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync"]
+    subprocess.run(init, check=True, capture_output=True, cwd=folder, **as_user)
+    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
+    process = subprocess.Popen(
+        [program("postgres"), "-D", str(data), *options], stderr=subprocess.DEVNULL, cwd=folder, **as_user
+    )
+    try:
+        wait_for(port, process)
+        import psycopg
+
+        for _ in range(100):
+            try:
+                admin = psycopg.connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", autocommit=True)
+                break
+            except psycopg.OperationalError:  # still starting up
+                time.sleep(0.1)
+        with admin:
+            admin.execute("CREATE ROLE app LOGIN NOSUPERUSER NOBYPASSRLS")
+            admin.execute("CREATE DATABASE app OWNER app")
+        yield f"postgresql://app@127.0.0.1:{port}/app"
+    finally:
+        stopped(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def cases(unscoped: dict[str, str], scoped: dict[str, str], head: str = "") -> str:
+    lines = [head]
+    for kind, calls in (("bad", unscoped), ("good", scoped)):
+        for number, call in enumerate(calls.values()):
+            lines += [f"def test_{kind}_{number}():", f"    {call}"]
+    return "\n".join(lines) + "\n"
+
+
+def check(result: pytest.RunResult, unscoped: dict[str, str], scoped: dict[str, str]) -> None:
+    result.assert_outcomes(failed=len(unscoped), passed=len(scoped))
+    assert len(blocks(result)) == len(unscoped)
+    result.stdout.no_fnmatch_line("*_ test_good_*")
+
+
+def test_redis(project: Project, redis_url: str) -> None:
+    app = f"""
+        import asyncio
+        import redis
+        import redis.asyncio
+
+        store = redis.Redis.from_url({redis_url!r}, decode_responses=True)
+
+        def pipeline(*keys):
+            with store.pipeline() as pipe:
+                for key in keys:
+                    pipe.set(key, "x")
+                return pipe.execute()
+
+        async def get(key):
+            async with redis.asyncio.Redis.from_url({redis_url!r}) as client:
+                return await client.get(key)
+    """
+    unscoped = {
+        "get": 'code.store.get("session:1")',
+        "scan": 'list(code.store.scan_iter("session:*"))',
+        "lua": 'code.store.eval("return redis.call(\'get\', KEYS[1])", 1, "session:1")',
+        "pipeline": 'code.pipeline("acme:1", "session:1")',
+        "async": 'asyncio.run(code.get("session:1"))',
+        "foreign": "code.store.hgetall('acme:foreign')",
+    }
+    scoped = {
+        "get": 'code.store.get("acme:1")',
+        "scan": 'list(code.store.scan_iter("acme:*"))',
+        "lua": 'code.store.eval("return redis.call(\'get\', KEYS[1])", 1, "acme:1")',
+        "pipeline": 'code.pipeline("acme:1", "acme:2")',
+        "async": 'asyncio.run(code.get("acme:1"))',
+        "lock": 'assert code.store.lock("report", timeout=5).acquire()',
+    }
+    head = "import asyncio\n@pytest.fixture(autouse=True)\ndef seeded():\n    code.store.flushall()\n"
+    head += "    code.store.hset('acme:foreign', mapping={'tenant_id': 'globex'})\n"
+    check(project(app, cases(unscoped, scoped, head)), unscoped, scoped)
+
+
+DATABASE = """
+    import asyncio
+    import psycopg
+    from psycopg import sql
+    from psycopg.rows import dict_row
+    from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    URL = {url!r}
+    engine = create_engine(URL.replace("postgresql:", "postgresql+psycopg:"))
+    notes = Table("notes", MetaData(), Column("id", Integer), Column("tenant_id", String), Column("text", String))
+
+    def seed():
+        with psycopg.connect(URL) as connection:
+            connection.execute("DROP TABLE IF EXISTS notes, secured")
+            for table in ("notes", "secured"):
+                connection.execute(f"CREATE TABLE {{table}} (id int, tenant_id text, text text)")
+                connection.execute(f"INSERT INTO {{table}} VALUES (1, 'acme', 'a'), (2, 'globex', 'b')")
+            connection.execute("ALTER TABLE secured ENABLE ROW LEVEL SECURITY")
+            connection.execute("ALTER TABLE secured FORCE ROW LEVEL SECURITY")
+            connection.execute("CREATE POLICY own ON secured USING (tenant_id = current_setting('app.tenant', true))")
+
+    def run(statement, parameters=None, **options):
+        with psycopg.connect(URL, **options) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def many(statement, rows):
+        with psycopg.connect(URL) as connection:
+            connection.cursor().executemany(statement, rows)
+
+    def server(statement, parameters=None):
+        with psycopg.connect(URL) as connection, connection.cursor("named") as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    async def async_run(statement, parameters=None):
+        async with await psycopg.AsyncConnection.connect(URL) as connection:
+            cursor = await connection.execute(statement, parameters)
+            return await cursor.fetchall()
+
+    def core(statement):
+        with engine.connect() as connection:
+            return connection.execute(statement).all()
+
+    async def async_core(statement):
+        engine = create_async_engine(URL.replace("postgresql:", "postgresql+psycopg:"))
+        async with engine.connect() as connection:
+            found = (await connection.execute(statement)).all()
+        await engine.dispose()
+        return found
+
+    def secured(tenant):
+        with psycopg.connect(URL) as connection:
+            connection.execute("SELECT set_config('app.tenant', %s, true)", (tenant,))
+            return connection.execute("SELECT * FROM secured").fetchall()
+
+    def role():
+        with psycopg.connect(URL) as connection:
+            found = "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+            return connection.execute(found).fetchone()
+"""
+
+
+def test_postgresql(project: Project, database_url: str) -> None:
+    unscoped = {
+        "execute": 'code.run("SELECT text FROM notes WHERE id = %s", (1,))',
+        "name": 'code.run("SELECT text FROM notes WHERE id = %(id)s", {"id": 1})',
+        "composed": 'code.run(code.sql.SQL("SELECT * FROM {}").format(code.sql.Identifier("notes")))',
+        "another tenant": 'code.run("SELECT text FROM notes WHERE tenant_id = %s", ("globex",))',
+        "many": 'code.many("INSERT INTO notes VALUES (%s, %s, %s)", [(3, "acme", "x"), (4, "globex", "x")])',
+        "server-side": 'code.server("SELECT text FROM notes")',
+        "async": 'asyncio.run(code.async_run("SELECT text FROM notes WHERE id = %s", (1,)))',
+        "core": "code.core(code.select(code.notes))",
+        "async core": "asyncio.run(code.async_core(code.select(code.notes)))",
+        "foreign row": "code.run(\"SELECT 'globex' AS tenant_id\")",
+        "foreign row as a mapping": "code.run(\"SELECT 'globex' AS tenant_id\", row_factory=code.dict_row)",
+        "security that shows another tenant": 'code.secured("globex")',
+    }
+    scoped = {
+        "execute": 'code.run("SELECT text FROM notes WHERE tenant_id = %s AND id = %s", ("acme", 1))',
+        "any": 'code.run("SELECT text FROM notes WHERE tenant_id = ANY(%s)", (["acme"],))',
+        "catalog": 'code.run("SELECT relname FROM pg_class LIMIT 1")',
+        "many": 'code.many("INSERT INTO notes VALUES (%s, %s, %s)", [(3, "acme", "x"), (4, "acme", "x")])',
+        "server-side": 'code.server("SELECT text FROM notes WHERE tenant_id = %s", ("acme",))',
+        "async": 'asyncio.run(code.async_run("SELECT text FROM notes WHERE tenant_id = %s", ("acme",)))',
+        "core": 'code.core(code.select(code.notes).where(code.notes.c.tenant_id == "acme"))',
+        "async core": 'asyncio.run(code.async_core(code.select(code.notes).where(code.notes.c.tenant_id == "acme")))',
+        "row-level security": 'assert [row[1] for row in code.secured("acme")] == ["acme"]',
+        "the role is bound by it": "assert code.role() == (False, False)",
+    }
+    head = "import asyncio\n@pytest.fixture(autouse=True)\ndef seeded():\n    code.seed()\n"
+    app = DATABASE.format(url=database_url)
+    check(project(app, cases(unscoped, scoped, head)), unscoped, scoped)
+
+
+def test_a_role_that_bypasses_row_level_security_is_not_bound(project: Project, database_url: str) -> None:
+    app = DATABASE.format(url=database_url)
+    tests = """
+        import os
+        @pytest.fixture(autouse=True)
+        def seeded():
+            code.seed()
+            code.URL = code.URL.replace("app@", "postgres@")
+        def test_it():
+            assert code.role() == (True, True)
+            code.secured("acme")
+    """
+    result = project(app, tests)
+    result.assert_outcomes(failed=1)
+    assert "BND501 unscoped database read" in blocks(result)[0]
+
+
+def test_psycopg_contract() -> None:
+    import inspect
+
+    import psycopg
+
+    for owner, is_async in ((psycopg.Cursor, False), (psycopg.AsyncCursor, True)):
+        for method in ("execute", "executemany", "fetchone", "fetchmany", "fetchall"):
+            assert inspect.iscoroutinefunction(vars(owner)[method]) is is_async
+    assert issubclass(psycopg.ClientCursor, psycopg.Cursor)
+    assert "execute" not in vars(psycopg.ClientCursor)
