@@ -60,7 +60,7 @@ def stopped(process: subprocess.Popen[Any]) -> None:
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
-    command = [
+    command: list[str] = [
         program("redis-server"),
         "--port",
         str(port),
@@ -69,7 +69,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--save",
         "",
         "--dir",
-        folder,
+        str(folder),
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
