@@ -125,6 +125,9 @@ class Flow:
         for function in self.project.all_functions():
             if function not in found and may_share(self, function):
                 found[function] = DEEPEST_OBLIGATION
+        for tool in self.tools:
+            for function in (tool, *self.called_by(tool)):
+                found.setdefault(function, DEEPEST_OBLIGATION)
         self._marked = frozenset(found)
         return found
 
@@ -203,6 +206,11 @@ class Flow:
     def calls_named(self, name: str) -> bool:
         """Whether a function, other than module code, calls something of this name."""
         return any(function.facts.qualname for function, _ in self._calls_named.get(name, ()))
+
+    def called_by(self, function: Function) -> list[Function]:
+        """The project functions that a function calls."""
+        paths = dict.fromkeys(function.facts.calls)
+        return [row for path in paths if (row := self.receivers.callee(function, path).function) is not None]
 
     def callers(self, function: Function) -> list[Function]:
         """The functions that call this one, each once."""
@@ -300,6 +308,7 @@ class Flow:
             run.claims.finish(),
             data_scopes(run),
             overwrites(function.facts, body) if may_overwrite(function.facts) else (),
+            tuple(run.credentials.found.values()),
         )
 
     def reach_of(self, function: Function) -> tuple[str, ...]:
@@ -320,7 +329,7 @@ class Flow:
                 environment[param.name] = Value(value.carriers, NONE, NONE, value.marks | {"unknown"})
             inner = Interpreter(self, function, environment)
             inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
-            inner.shared.found = run.shared.found
+            inner.shared.found, inner.credentials.found = run.shared.found, run.credentials.found
             inner.compared, inner.vetted = run.compared, run.vetted
             inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
             inner.claims.inherit(run.claims)

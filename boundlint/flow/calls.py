@@ -92,6 +92,7 @@ class Calls:
         path = path_of(node.func)
         callee = self.flow.receivers.callee(run.function, path)
         run.siblings.on_call(node, callee, receiver, given)
+        run.credentials.on_call(node, callee, receiver, given)
         run.note(run.joins.on_join(node) or open_graph_query(run, node, receiver, given))
         role = self.flow.declared.role(run.function, path)
         if role:
@@ -132,11 +133,10 @@ class Calls:
         if callee.kind == "external":
             root = callee.external.partition(".")[0]
             if root in sys.stdlib_module_names:
-                return (
-                    marked(value, *names.function_marks(callee.external))
-                    if value.text is not None or names.function_marks(callee.external)
-                    else value
-                )
+                marks = names.function_marks(callee.external)
+                if "config" in marks and given.positional:
+                    marks |= names.credential_marks(given.positional[0][0].text or "")
+                return marked(value, *marks) if value.text is not None or marks else value
             return marked(value, "external")
         if callee.kind == "class":
             return marked(value, "object")

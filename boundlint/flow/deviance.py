@@ -107,7 +107,11 @@ class SiblingCalls:
         for name, calls in self.named.items():
             alike = [node for node, _, source in calls if source == name]
             for node, value, source in calls:
+                stem = name.removesuffix("_id")
                 other = name not in value.params and name not in value.carriers and not value.is_constant
+                other = other and not source.lower().startswith(
+                    (stem, f"str({stem}")
+                )  # the same thing, loaded
                 if alike and other and CACHE.search(path_of(node.func).lower()):
                     says = f"{name}={source}, while line {alike[0].lineno} passes {name}={name}"
                     rows.append(_oddity("other-scope", node, says))

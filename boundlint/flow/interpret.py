@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
 from boundlint.flow import names
+from boundlint.flow.credentials import Credentials
 from boundlint.flow.deviance import SiblingCalls
 from boundlint.flow.joins import Joins
 from boundlint.flow.lookups import Lookups
@@ -64,9 +65,10 @@ class Interpreter:
         self.lookups = Lookups(self, flow.models, flow.services)
         self.shared = Shared(self)
         self.siblings = SiblingCalls(self)
-        self.joins = Joins(function.facts.name)
+        self.joins = Joins(function.facts)
         self.claims = Claims(self)
         self.scopes: dict[str, tuple[TraceStep, ...]] = {}  # own parameters that reach a data access, and how
+        self.credentials = Credentials(self)
         self._pending: dict[str, tuple[int, int, str]] = {}  # scoped filters that nobody has read yet
         self.nested: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
 
@@ -358,7 +360,8 @@ class Interpreter:
         if base.is_constant and "(" not in path:
             found = self.flow.dotted_variable(self.function, path)
             if found is not None:
-                return found
+                held = names.root_marks(path)
+                return marked(found, *held) if len(held) > 1 else found
         extra = names.marks(node.attr) | names.root_marks(path)
         return Value(
             base.carriers, base.maybe, base.params, (base.marks | extra) - {"none"} or frozenset({"unknown"})
@@ -371,12 +374,9 @@ class Interpreter:
             label = node.slice.value
             if self.vocabulary.level(label):
                 return Value(base.carriers | {f'["{label}"]'}, base.maybe, base.params, base.marks)
-            return Value(
-                base.carriers,
-                base.maybe,
-                base.params,
-                base.marks | names.marks(label) or frozenset({"unknown"}),
-            )
+            held = names.root_marks(f"{path_of(node.value)}.{label}")
+            extra = names.marks(label) | (held if len(held) > 1 else NONE)
+            return Value(base.carriers, base.maybe, base.params, base.marks | extra or frozenset({"unknown"}))
         joined = join([base, index])
         if isinstance(node.slice, ast.Slice) and "digest" in base.marks and base.carriers:
             self._note_short_digest(node, node.slice)

@@ -6,6 +6,7 @@ import ast
 import re
 
 from boundlint.flow.values import Oddity
+from boundlint.index.facts import FunctionFacts
 
 KEYED = re.compile(r"(?:^|_)(?:scope|key|namespace|partition|cache_id|session_id|thread_id|identity)(?:_|$)")
 OTHER = re.compile(
@@ -21,9 +22,10 @@ PAIR = re.compile(r"^\W*(?:\w|\{\})+[=:]\{\}$")
 class Joins:
     """The lists of pairs that one function collects, and where it joins them."""
 
-    def __init__(self, function: str) -> None:
-        name = function.lower()
-        self.makes_key = bool(KEYED.search(name)) and not OTHER.search(name)
+    def __init__(self, facts: FunctionFacts) -> None:
+        name = facts.name.lower()
+        escapes = any(ESCAPES.search(path.rpartition(".")[2].lower()) for path in facts.calls)
+        self.makes_key = bool(KEYED.search(name)) and not OTHER.search(name) and not escapes
         self.pairs: set[str] = set()
 
     def on_append(self, node: ast.Call) -> None:

@@ -21,6 +21,10 @@ SCRATCH = re.compile(
     r"(?:^|_)(?:scratchpads?|intermediate_steps?|observations?|tool_(?:results?|outputs?|responses?|observations?|traces?)|"
     r"planner_(?:notes?|output|state)|chain_of_thought|reasoning_(?:trace|steps?)|run_summary|run_summaries|run_notes|internal_notes)$"
 )
+CREDENTIAL = re.compile(
+    r"(?i)(?:token|api_?key|access_?key|secret(?:_?key)?|password|passwd|credentials?|service_?role(?:_?key)?|(?:^|_)pat|auth_?key)$"
+)
+CREDENTIAL_MARK = "credential:"  # begins the mark of a value that holds a credential; its name follows
 ROOTS = {"settings": "config", "config": "config", "os": "config", "conf": "config", "constants": "config"}
 FUNCTIONS = {
     "uuid": "id",
@@ -59,9 +63,14 @@ def marks(name: str) -> frozenset[str]:
 
 
 def root_marks(path: str) -> frozenset[str]:
-    """The mark that the first name of a path suggests: `settings.PREFIX` is configuration."""
+    """The marks that the first name of a path suggests: `settings.PREFIX` is configuration, `settings.API_TOKEN` a credential of the process."""
     mark = ROOTS.get(path.partition(".")[0].lower())
-    return frozenset({mark}) if mark else frozenset()
+    return frozenset({mark}) | credential_marks(path.rpartition(".")[2]) if mark else frozenset()
+
+
+def credential_marks(name: str) -> frozenset[str]:
+    """The mark of a credential that the environment or the settings hold under a name."""
+    return frozenset({CREDENTIAL_MARK + name}) if CREDENTIAL.search(name) else frozenset()
 
 
 def function_marks(dotted: str) -> frozenset[str]:

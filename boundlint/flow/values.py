@@ -11,6 +11,7 @@ from boundlint.findings import Confidence, TraceStep
 from boundlint.index.project import Function
 
 if TYPE_CHECKING:
+    from boundlint.flow.credentials import CredentialUse
     from boundlint.flow.lookups import Lookup
     from boundlint.flow.overwrites import Overwrite
     from boundlint.flow.provenance import Claim
@@ -236,6 +237,7 @@ class FunctionFlow:
     claims: tuple[Claim, ...] = ()
     scopes: Mapping[str, tuple[TraceStep, ...]] = field(default_factory=dict)
     overwrites: tuple[Overwrite, ...] = ()
+    credentials: tuple[CredentialUse, ...] = ()
 
     @property
     def obligations(self) -> tuple[Access, ...]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from boundlint.findings import Location, TraceStep
+from boundlint.flow.credentials import CredentialUse
 from boundlint.flow.lookups import Lookup
 from boundlint.flow.overwrites import Overwrite
 from boundlint.flow.provenance import Claim
@@ -136,6 +137,13 @@ class View:
         """The merges over identity keys that a node makes."""
         span = self._span(node)
         return (row for row in self.flow.overwrites if row.span == span)
+
+    def credentials(self, node: cst.CSTNode) -> Iterator[CredentialUse]:
+        """The process-wide credentials that a call uses, where it is the first to do so."""
+        if not self.flow.credentials:
+            return iter(())
+        span = self._span(node)
+        return (row for row in self.flow.credentials if row.span == span)
 
     def post_filters(self, node: cst.CSTNode) -> Iterator[PostFilter]:
         """The comparisons after the ranking that a comparison node makes."""

@@ -69,12 +69,21 @@ def check_oddity(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     for oddity in view.oddities(node):
         if oddity.kind in SAYS:
             persona = PERSONAS[oddity.kind]
+            if oddity.kind == "unescaped-pairs" and not names_boundary(view):
+                persona = "pedantic"
             yield Problem(SAYS[oddity.kind].format(oddity.source), HELP[oddity.kind], "medium", persona)
+
+
+def names_boundary(view: View) -> bool:
+    """Whether the function's text names a part of a boundary."""
+    facts = view.function.facts
+    words = re.findall(r"\w+", "\n".join(view.lines[facts.line - 1 : facts.end]))
+    return any(view.analysis.vocabulary.is_strict(word) for word in words)
 
 
 def wants(facts: FunctionFacts) -> bool:
     """Whether a function makes a key by joining parts."""
-    return "join" in facts.names.split() and Joins(facts.name).makes_key
+    return "join" in facts.names.split() and Joins(facts).makes_key
 
 
 RULE = Rule(
