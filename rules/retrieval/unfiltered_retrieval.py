@@ -62,9 +62,20 @@ def check_graph_query(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             f"this graph query matches the nodes of all tenants: {oddity.source}…",
             f"compare {part} in the pattern, as a parameter of the query",
             "medium",
-            "auditor" if SUPPORT_PATH.search(view.path) else "regular",
+            graph_persona(view),
             facts=(f"in reach: {', '.join(view.reach[:4])}",),
         )
+
+
+def graph_persona(view: View) -> Persona:
+    """Good evidence: a user at hand, in a function that does not choose the tenant's own database."""
+    if SUPPORT_PATH.search(view.path):
+        return "auditor"
+    levels = {view.analysis.vocabulary.level(row.removesuffix("()").rpartition(".")[2]) for row in view.reach}
+    own_state = all(name.startswith("self.") for name in view.reach)
+    if "database" in view.function.facts.names.split() or (own_state and "user" not in levels):
+        return "pedantic"
+    return "regular"
 
 
 def check_choice(access: Access, view: View) -> Iterable[Problem]:
