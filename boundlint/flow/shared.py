@@ -155,7 +155,7 @@ class Shared:
         if isinstance(target, ast.Name) and target.id not in self.globals:
             return
         found = self._target(target)
-        if found is None or value.is_constant:
+        if found is None or value.is_constant or self._is_keyed(given):
             return
         how: How = "added" if isinstance(node, ast.AugAssign) else "stored" if found.keys else "bound"
         self._note(node, found, how, value, [given] if given is not None else [])
@@ -230,6 +230,12 @@ class Shared:
     def _constant(self, keys: Iterable[ast.expr]) -> bool:
         """Whether all keys are constants; whatever varies may tell the customers apart."""
         return all(value is NOTHING or value.is_constant for value in (self.run.value(key) for key in keys))
+
+    def _is_keyed(self, given: ast.expr | None) -> bool:
+        """`{**known, key: value}`: a mapping made anew, under a key that varies."""
+        if isinstance(given, ast.Dict):
+            return not self._constant([key for key in given.keys if key])
+        return isinstance(given, ast.DictComp)
 
     def _names_boundary(self, given: ast.AST) -> bool:
         vocabulary = self.run.vocabulary
