@@ -50,8 +50,6 @@ class Joins:
         given = node.args[0]
         collected = isinstance(given, ast.Name) and given.id in self.pairs
         made = isinstance(given, (ast.GeneratorExp, ast.ListComp)) and _is_raw_pair(given.elt)
-        if made and ESCAPES.search(ast.unparse(given).lower()):
-            return None  # what it goes through was escaped before
         if not collected and not made:
             return None
         return Oddity(
