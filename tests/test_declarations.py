@@ -86,7 +86,7 @@ def test_a_declared_guard_says_nothing_of_other_ids(tmp_path: Path) -> None:
             'vet(user.tenant_id if user.is_staff else "", CALL)', "vet(other_id)"
         ).replace("note_id: str,", "note_id: str, other_id: str,"),
     }
-    assert found(check(tmp_path, 'guards = ["app.rules.vet"]', **files), "BND501") == [("BND501", 13)]
+    assert found(check(tmp_path, 'guards = ["app.rules.vet"]', **files), "BND502") == [("BND502", 13)]
 
 
 @pytest.mark.parametrize(

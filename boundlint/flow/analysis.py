@@ -15,6 +15,7 @@ from boundlint.flow.builders import KeyBuilders
 from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.dispatch import Dispatch
+from boundlint.flow.guards import authorized_params
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.latefilter import late_filters
 from boundlint.flow.lookups import class_mark
@@ -272,6 +273,8 @@ class Flow:
         run = Interpreter(self, function, environment)
         for name in self.declared.guarded_params(function):
             run.checked(name, environment[name], "checked by a declared guard before the call")
+        for name, reason in authorized_params(self, function):
+            run.lookups.check(name, reason, function.facts.line, firm=True)
         run.block(body)
         self._nested(run)
         if not function.facts.qualname:
@@ -290,7 +293,6 @@ class Flow:
             p.name for p in function.facts.params if p.name not in read and p.kind in ("pos", "kw")
         )
         lookups = run.lookups.finish()
-        loaded = {source for row in lookups if row.scoped or row.guards for source in row.ids}
         return FunctionFlow(
             function,
             merge(run.returns) if run.returns else CONSTANT,
@@ -303,12 +305,13 @@ class Flow:
             self.memoizer(function) if function.facts.decorators else None,
             lookups,
             tuple(run.shared.found.values()),
-            frozenset({*run.lookups.checked_ids, *loaded, *run.vetted}),
+            frozenset(run.lookups.checked_ids),
             frozenset(run.compared),
             run.claims.finish(),
             data_scopes(run),
             overwrites(function.facts, body) if may_overwrite(function.facts) else (),
             tuple(run.credentials.found.values()),
+            run.lookups.checks(),
         )
 
     def reach_of(self, function: Function) -> tuple[str, ...]:
@@ -330,7 +333,7 @@ class Flow:
             inner = Interpreter(self, function, environment)
             inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
             inner.shared.found, inner.credentials.found = run.shared.found, run.credentials.found
-            inner.compared, inner.vetted = run.compared, run.vetted
+            inner.compared = run.compared
             inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
             inner.claims.inherit(run.claims)
             inner.block(node.body)

@@ -13,6 +13,7 @@ from boundlint.findings import TraceStep
 from boundlint.flow import names
 from boundlint.flow.declared import NOT_CHECKED
 from boundlint.flow.graphtext import CHOSEN_GRAPH, chooses_graph, open_graph_query
+from boundlint.flow.lookups import QUERY, ROW, ended
 from boundlint.flow.values import (
     CONSTANT,
     DATA_KINDS,
@@ -119,6 +120,8 @@ class Calls:
         if callee.kind != "class" and self.flow.vocabulary.is_getter(name):
             run.ambient.add(f"{name}()")
             return Value(given.joined().carriers | receiver.carriers | {f"{name}()"})
+        if DEFERS.search(name) and (later := self._deferred(run, node)) is not None:
+            return later
         if callee.kind == "function" and callee.function is not None:
             function = self.flow.concrete(callee.function)
             if function != callee.function:
@@ -126,9 +129,15 @@ class Calls:
             return self._project_function(run, node, callee, function, receiver, given)
         if isinstance(node.func, ast.Attribute) and (receiver.text is not None or name in STRING_RESULT):
             return _text_method(name, receiver, given)
-        if DEFERS.search(name):
-            self._deferred(run, node, given)
-        value = _without_models(join([receiver, self.labelled(given), given.spread]))
+        value = ended(_without_models(join([receiver, self.labelled(given), given.spread])))
+        if (
+            path.endswith("kwargs.get")
+            and given.positional
+            and isinstance(given.positional[0][1], ast.Constant)
+        ):
+            label = str(given.positional[0][1].value)
+            if self.flow.vocabulary.is_strict(label):  # what the router has matched
+                value = replace(value, carriers=value.carriers | {label})
         self._chain(run, receiver, value)
         if callee.kind == "external":
             root = callee.external.partition(".")[0]
@@ -188,27 +197,22 @@ class Calls:
         """The arguments in one, a boundary keyword making a boundary of its value."""
         rows = [value for value, _ in given.positional]
         for keyword, (value, _) in given.keywords.items():
-            if (
-                self.flow.vocabulary.level(keyword.partition("__")[0])
-                and not value.is_constant
-                and not value.carriers
-            ):
+            if self.flow.vocabulary.column(keyword) and not value.is_constant and not value.carriers:
                 rows.append(replace(value, carriers=frozenset({keyword}), text=None))
             else:
                 rows.append(value)
         return join(rows)
 
-    def _deferred(self, run: Interpreter, node: ast.Call, given: Arguments) -> None:
-        """`to_thread(client.get, key)`: the call that happens elsewhere, with the arguments behind the function."""
-        for index, (value, argument) in enumerate(given.positional[:2]):
+    def _deferred(self, run: Interpreter, node: ast.Call) -> Value | None:
+        """`to_thread(client.get, key)`: the value of the call that happens elsewhere; None when there is none."""
+        for index, argument in enumerate(node.args[:2]):
             if not isinstance(argument, (ast.Attribute, ast.Name)):
                 continue
             callee = self.flow.receivers.callee(run.function, path_of(argument))
-            rest = replace(given, positional=given.positional[index + 1 :])
-            if callee.operation is not None:
-                self._operation(run, node, callee, callee.operation, value, rest)
-            elif callee.function is not None:
-                self._project_function(run, node, callee, callee.function, CONSTANT, rest)
+            if callee.operation is not None or callee.function is not None:
+                call = ast.Call(argument, node.args[index + 1 :], node.keywords)
+                return self.evaluate(run, ast.copy_location(call, node))
+        return None
 
     def _chain(self, run: Interpreter, receiver: Value, value: Value) -> None:
         """A call on the result of an operation that chained calls can scope: `search(…).where(…)`."""
@@ -313,9 +317,8 @@ class Calls:
         )
         queries = () if self.flow.entry(function) else summary.lookups
         sources = _sources(function.facts, given)
-        run.vetted |= {sources[name] for name in summary.checked if name in sources}
-        loaded = run.lookups.on_summary(node, function, queries, bound, sources)
-        kept = frozenset(m for m in result.marks if not m.startswith(("from@", "lookup@")))
+        loaded = run.lookups.on_summary(node, function, queries, bound, sources, summary.checks)
+        kept = frozenset(m for m in result.marks if not m.startswith(("from@", QUERY, ROW)))
         return replace(result, marks=kept | origin | loaded)
 
     def _moved(

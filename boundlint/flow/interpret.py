@@ -61,7 +61,6 @@ class Interpreter:
         self.oddities: dict[tuple[int, int], Oddity] = {}
         self.ambient: set[str] = set()
         self.compared: set[str] = set()
-        self.vetted: set[str] = set()  # sources of ids that a called function checks
         self.lookups = Lookups(self, flow.models, flow.services)
         self.shared = Shared(self)
         self.siblings = SiblingCalls(self)
@@ -108,8 +107,16 @@ class Interpreter:
         self.env = _merge_environments(ends)
         return True
 
+    def _tested(self, test: ast.expr) -> Value:
+        """The value of a condition: what is checked in it decides how the function goes on."""
+        self.lookups.testing += 1
+        try:
+            return self.value(test)
+        finally:
+            self.lookups.testing -= 1
+
     def _if(self, node: ast.If) -> bool:
-        test = self.value(node.test)
+        test = self._tested(node.test)
         self._note_post_filter(node.test)
         about = self.claims.on_test(node.test, test) if self.claims.active else "presence"
         blocks = [node.body, node.orelse] if node.orelse else [node.body]
@@ -132,7 +139,7 @@ class Interpreter:
         self.block(node.orelse)
 
     def _while(self, node: ast.While) -> None:
-        self.value(node.test)
+        self._tested(node.test)
         before = dict(self.env)
         if not self.block(node.body):
             self.env = {**before, **self.env}
@@ -218,6 +225,9 @@ class Interpreter:
             self.value(node.exc)
         return False
 
+    def _assert(self, node: ast.Assert) -> None:
+        self._tested(node.test)
+
     def _leave(self, node: ast.stmt) -> bool:
         return False
 
@@ -239,11 +249,13 @@ class Interpreter:
 
     def _bind(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
+            for name in [name for name in self.env if name.startswith(f"{target.id}[")]:
+                del self.env[name]
             self.env[target.id] = self._named(target.id, value)
         elif isinstance(target, (ast.Tuple, ast.List)):
             part = value if value.text is None else marked(value)
-            for item in target.elts:
-                self._bind(item, part)
+            for element in target.elts:
+                self._bind(element, part)
         elif isinstance(target, ast.Starred):
             self._bind(target.value, value)
         elif isinstance(target, ast.Attribute):
@@ -261,7 +273,15 @@ class Interpreter:
                 if isinstance(label, str) and self.vocabulary.level(label)
                 else value
             )
+            self._set_item(target, labelled)
             self._mutate(target.value, join([index, labelled]))
+
+    def _set_item(self, target: ast.Subscript, value: Value) -> None:
+        """`req["user_id"] = x` says nothing about `req["id"]`: remember the item, and the dict without it."""
+        if isinstance(target.value, ast.Name) and isinstance(target.slice, ast.Constant):
+            name = target.value.id
+            self.env.setdefault(f"{name}[*]", self.env.get(name, UNKNOWN))
+            self.env[f"{name}[{target.slice.value!r}]"] = value
 
     def _named(self, name: str, value: Value) -> Value:
         """A value under a name: a name that means a boundary makes one of a value not known to be none."""
@@ -286,7 +306,7 @@ class Interpreter:
 
     def checked(self, source: str, value: Value, reason: str) -> None:
         """A declared guard has bound a variable or attribute to the boundary: from here on it carries it."""
-        self.lookups.checked_ids.setdefault(source, reason)
+        self.lookups.check(source, reason, self.function.facts.line, firm=True)
         if value.carriers or value.is_constant:
             return
         proven = Value(frozenset({source}), NONE, value.params, value.marks, value.text)
@@ -338,7 +358,7 @@ class Interpreter:
         known = self.env.get(path)
         if known is not None:
             return known
-        if path.startswith("self.") and path.count(".") == 1:
+        if path.startswith(("self.", "cls.")) and path.count(".") == 1:
             if self.vocabulary.level(node.attr):
                 self.ambient.add(path)
                 return Value(frozenset({path}))
@@ -350,6 +370,8 @@ class Interpreter:
                 else value
             )
         base = self.value(node.value)
+        if any(mark.startswith("model:") for mark in base.marks):
+            return Value(marks=base.marks)  # a column: it scopes where a query compares it
         if self.vocabulary.level(node.attr):
             return Value(
                 base.carriers | {path if "?" not in path else node.attr},
@@ -369,6 +391,11 @@ class Interpreter:
 
     def _subscript(self, node: ast.Subscript) -> Value:
         base = self.value(node.value)
+        if isinstance(node.value, ast.Name) and isinstance(node.slice, ast.Constant):
+            item = self.env.get(f"{node.value.id}[{node.slice.value!r}]")
+            if item is not None:
+                return item
+            base = self.env.get(f"{node.value.id}[*]", base)
         index = self.value(node.slice)
         if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
             label = node.slice.value
@@ -413,7 +440,7 @@ class Interpreter:
         return merge(values)
 
     def _conditional(self, node: ast.IfExp) -> Value:
-        test = self.value(node.test)
+        test = self._tested(node.test)
         values = [self.value(node.body), self.value(node.orelse)]
         if self.claims.active and self.claims.on_test(node.test, test) == "":
             sources = [ast.unparse(node.body), ast.unparse(node.orelse)]
@@ -664,6 +691,7 @@ STATEMENTS: dict[type[ast.stmt], Callable[..., object]] = {
     ast.Expr: Interpreter._expression,
     ast.Return: Interpreter._return,
     ast.Raise: Interpreter._raise,
+    ast.Assert: Interpreter._assert,
     ast.Break: Interpreter._leave,
     ast.Continue: Interpreter._leave,
     ast.FunctionDef: Interpreter._define,

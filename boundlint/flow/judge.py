@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import DOCS_URL, Finding, Location, fingerprint
 from boundlint.flow.analysis import Flow
+from boundlint.flow.optional import scoping
 from boundlint.flow.values import DATA_KINDS, HOLE, FunctionFlow
 from boundlint.flow.view import View
 from boundlint.index.entries import may_enter
@@ -66,7 +67,8 @@ def is_suspect(flow: FunctionFlow) -> bool:
         or flow.shared
         or flow.claims
         or flow.overwrites
-        or any(row.open or row.predicate.maybe or not flow.reach for row in flow.lookups)
+        or any(row.bare or row.dropped or row.predicate.maybe or not flow.reach for row in flow.lookups)
+        or scoping(flow)
         or (flow.memoized and flow.ambient)
         or any(access.verdict in ("unscoped", "unknown") for access in data)
         or (may_enter(flow.function.facts) and any(access.verdict == "open" for access in data))

@@ -8,21 +8,38 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from boundlint.findings import TraceStep
+from boundlint.flow.guards import SILENT_CALL, Check, is_authority, is_check, mentions_boundary
 from boundlint.flow.values import CONSTANT, NONE, Value, join
 from boundlint.index.extract import path_of
-from boundlint.index.models import Model
+from boundlint.index.models import AUDIT, Model
 from boundlint.index.project import Class, Function
 from boundlint.index.receivers import Callee
+from boundlint.index.vocabulary import normal
 
 if TYPE_CHECKING:
     from boundlint.flow.calls import Arguments
     from boundlint.flow.interpret import Interpreter
 
+# Calls on a query that make a further query of it; any other ends it with rows.
+STEPS = frozenset(
+    "filter filter_by where join outerjoin options order_by order_bys limit offset distinct exclude select_related "
+    "prefetch_related annotate only defer having group_by with_for_update execution_options select_from using subquery "
+    "union union_all correlate alias with_only_columns select_for_update values values_list returning as_scalar "
+    "join_from add_columns with_entities query all_objects complex_filter".split()
+)
+# Calls whose arguments choose columns and compare nothing.
+PROJECTIONS = frozenset(
+    "select values values_list only defer load_only with_entities options order_by group_by".split()
+)
+# A service's method that takes the id alone; what follows it is what is written.
+BY_ID = re.compile(
+    r"^_?a?(?:get|find|update|delete|remove|load|fetch|filter|save)_(?:one_)?by_(?:id|pk|ids|uuid)$"
+)
 Effect = Literal["read", "update", "delete"]
 TAKES_MODEL = frozenset(
     "select query update delete get exists QuerySet get_object_or_404 aget_object_or_404 get_list_or_404 scalars "
@@ -40,19 +57,13 @@ CREATES = re.compile(
     r"^_?(?:insert|add|create|save|new|build|bulk_create|get_or_create|update_or_create|upsert|count|total)"
 )
 IDENTIFIER = re.compile(
-    r"^(?:id|pk|uuid|slug|[a-z]\w*_(?:id|pk|uuid|ids|pks))(?:__(?:in|exact))?$|^ids$|^pks$"
-)
-GUARD = re.compile(
-    r"access|check|verif|ensure|require|can_|has_|authori[sz]|permission|permit|assert|validate|is_owner|belong|owned|own_|allow|guard|forbid|protect|member|scope|accessible|visible|_or_403|_or_404|for_user|by_user|of_user|in_workspace|in_tenant|in_org"
-)
-SILENT_CALL = re.compile(
-    r"^(?:print|log|debug|info|warning|warn|error|exception|critical|track|emit|capture|publish|append|add|format|join|str|len|dict|list|set|"
-    r"isinstance|delay|apply_async|send|send_task|enqueue|create|insert|save|audit|record|jsonify|get_json_result|model_dump|to_dict)$"
+    r"^(?:id|pk|uuid|slug|identifier|[a-z]\w*_(?:id|pk|uuid|ids|pks))(?:__(?:in|exact))?$|^(?:ids|pks|identifiers)$"
 )
 RUNS_QUERY = frozenset(
     "execute scalars scalar exec stream stream_scalars".split()
 )  # of a session, given a query
 ADDED = "*isolation*"  # the carrier that stands for what the project adds to every query
+QUERY, ROW = "lookup@", "row@"  # marks of a query that is built, and of what it loaded
 DEEPEST = 4  # calls between a query and the function that answers for it
 
 
@@ -61,7 +72,9 @@ class Lookup:
     """One query on a customers' model, as one function makes it, directly or through those it calls.
 
     `span` is that of the call that begins it (columns in UTF-8 bytes); `predicate` is everything the query compares with, `columns` the compared columns, `ids` the source of
-    the ids it is given, `guards` the checks found around it.
+    the ids it is given, `guards` the checks found around it.  `dropped` is the optional boundary parameter of
+    the called function that this caller leaves out; `created` are the boundary columns that the same function
+    gives to a record of the model which it creates.  `values` are the sources of all compared values.
     """
 
     model: str
@@ -78,11 +91,19 @@ class Lookup:
     guards: tuple[str, ...] = ()
     via: tuple[str, ...] = ()
     trace: tuple[TraceStep, ...] = ()
+    dropped: str = ""
+    created: tuple[str, ...] = ()
+    values: frozenset[str] = NONE
 
     @property
     def mark(self) -> str:
-        """The mark that values made of this query's result carry."""
-        return "lookup@" + ":".join(map(str, self.span))
+        """The mark that the query carries while it is built."""
+        return QUERY + ":".join(map(str, self.span))
+
+    @property
+    def row(self) -> str:
+        """The mark that what it loaded carries, and what is made of that."""
+        return ROW + ":".join(map(str, self.span))
 
     @property
     def line(self) -> int:
@@ -97,7 +118,12 @@ class Lookup:
     @property
     def open(self) -> bool:
         """Addressed by an id, and neither scoped nor guarded on any path."""
-        return bool(self.ids) and not self.predicate.carriers and not self.predicate.maybe and not self.guards
+        return bool(self.ids) and self.bare
+
+    @property
+    def bare(self) -> bool:
+        """Neither scoped nor guarded on any path."""
+        return not self.predicate.carriers and not self.predicate.maybe and not self.guards
 
     @property
     def by_id(self) -> bool:
@@ -113,37 +139,67 @@ class Lookups:
         self.models = models
         self.services = services
         self.found: dict[str, Lookup] = {}
-        self.checked_ids: dict[str, str] = {}  # source of an id -> the check that it went through
+        self.checked_ids: dict[str, Check] = {}  # source of an id -> the check that it went through
+        self.tested: set[str] = set()  # queries whose outcome a condition decides on
+        self.testing = 0
+        self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
 
     def on_call(
         self, node: ast.Call, path: str, callee: Callee, receiver: Value, given: Arguments
     ) -> Value | None:
         """The value of a call that begins or continues a query; None for any other call."""
         name = path.rpartition(".")[2]
+        self._note_created(name, callee, receiver, given)
         model = self._begun(node, name, callee, receiver, given)
         if model is not None:
             return self._begin(node, name, model, receiver, given)
         if receiver.carriers and name in RUNS_QUERY:
             self._bind_session(receiver, given)
-        marks = {mark for mark in receiver.marks if mark.startswith("lookup@")}
-        if marks and isinstance(node.func, ast.Attribute):
-            for mark in marks:
+        building = {mark for mark in receiver.marks if mark.startswith(QUERY)}
+        if building and isinstance(node.func, ast.Attribute):
+            for mark in building:
                 self._extend(mark, node, given)
-        self._guard(node, name, receiver, given)
+            self._guard(node, name, callee, receiver, given)
+            return self._ended(receiver, given, name)
+        self._guard(node, name, callee, receiver, given)
         return None
 
+    def _ended(self, receiver: Value, given: Arguments, name: str) -> Value:
+        """What a call on a query gives: a further query, or the rows of this one."""
+        value = join([receiver, self.run.flow.calls.labelled(given), given.spread])
+        marks = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
+        value = replace(value, marks=marks, text=None)
+        return value if name in STEPS else ended(value)
+
     def on_compare(self, node: ast.Compare, values: list[Value]) -> None:
-        """A comparison of a loaded record, or of an id, with a boundary is a guard."""
+        """A comparison of a loaded record, or of an id, with a boundary or with a checked id is a guard."""
+        if not all(
+            isinstance(part, (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)) for part in node.ops
+        ):
+            return
         sources = [ast.unparse(part) for part in (node.left, *node.comparators)]
+        reason = f"compared: {ast.unparse(node)[:60]}"
         for index, value in enumerate(values):
-            others = [row for position, row in enumerate(values) if position != index]
-            boundary = any(row.carriers and not _lookups(row) & _lookups(value) for row in others)
-            mine = any(row.carriers for row in others) and value.carriers
-            if not boundary and not mine:
+            if value.is_constant:
                 continue
-            for mark in _lookups(value):
-                self._protect(mark, f"compared: {ast.unparse(node)[:60]}")
-            self.checked_ids.setdefault(sources[index], f"compared: {ast.unparse(node)[:60]}")
+            others = [row for position, row in enumerate(values) if position != index]
+            boundary = any(row.carriers and not _origins(row) & _origins(value) for row in others)
+            mine = any(row.carriers for row in others) and value.carriers
+            checked = any(
+                source in self.checked_ids for position, source in enumerate(sources) if position != index
+            )
+            if not boundary and not mine and not checked:
+                continue
+            for origin in _origins(value):
+                self._protect(origin, reason)
+            if not checked or _origins(value):
+                self.check(sources[index], reason, node.lineno, firm=True)
+
+    def check(self, source: str, reason: str, line: int, *, firm: bool) -> None:
+        """Remember that an id, by its source text, is checked; a firm check decides wherever it stands."""
+        known = self.checked_ids.get(source)
+        if known is None or (firm and not known.firm):
+            self.checked_ids[source] = Check(reason, line, firm)
 
     def on_summary(
         self,
@@ -152,15 +208,22 @@ class Lookups:
         lookups: Iterable[Lookup],
         bound: Mapping[str, Value],
         sources: Mapping[str, str],
+        checks: frozenset[str] = NONE,
     ) -> frozenset[str]:
         """Take over the open queries of a called function; answers with the marks of its result."""
         from boundlint.flow.calls import substitute
 
+        for name in checks:
+            if source := sources.get(name):
+                self.check(source, f"checked in {callee.facts.qualname}", node.lineno, firm=True)
         marks = set()
         for lookup in lookups:
-            if not lookup.open or len(lookup.via) >= DEEPEST:
+            if len(lookup.via) >= DEEPEST:
                 continue
             predicate = substitute(lookup.predicate, bound)
+            dropped = "" if lookup.open else _dropped(lookup, predicate, callee, bound)
+            if not lookup.open and not dropped:
+                continue
             step = TraceStep(
                 lookup.function.path, lookup.line, f"{callee.facts.qualname} queries {lookup.model} here"
             )
@@ -179,27 +242,71 @@ class Lookups:
                 id_value=substitute(lookup.id_value, bound),
                 via=(callee.facts.qualname, *lookup.via),
                 trace=(step, *lookup.trace),
+                dropped=dropped or lookup.dropped,
+                values=NONE,
             )
-            self.found[moved.mark] = moved
-            marks.add(moved.mark)
+            key = f"{moved.mark}#{step.path}:{step.line}:{len(moved.via)}"
+            self.found[key] = moved
+            marks.add(moved.row)
         return frozenset(marks)
 
     def finish(self) -> tuple[Lookup, ...]:
         """All queries with the guards that hold for them."""
-        scoped_ids = {
-            source: f"loaded with its boundary: {row.statement[:60]}"
-            for row in self.found.values()
-            if row.scoped
-            for source in row.ids
-        }
-        rows = []
-        for row in self.found.values():
-            guards = list(row.guards)
-            guards += [self.checked_ids[source] for source in row.ids if source in self.checked_ids]
-            if not row.scoped:
-                guards += [scoped_ids[source] for source in row.ids if source in scoped_ids]
-            rows.append(replace(row, guards=tuple(dict.fromkeys(guards))))
-        return tuple(rows)
+        rows = _through_parents(list(self.found.values()))
+        for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
+            for source in row.ids:
+                if row.scoped:
+                    reason = f"loaded with its boundary: {row.statement[:60]}"
+                    self.check(source, reason, row.line, firm=row.mark in self.tested)
+                elif row.guards:
+                    self.check(source, row.guards[0], row.line, firm=True)
+        return tuple(
+            replace(
+                row,
+                guards=tuple(dict.fromkeys(self._guards(row, rows))),
+                created=tuple(sorted(self.created.get(row.type_name, ()))),
+            )
+            for row in rows
+        )
+
+    def _guards(self, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
+        yield from row.guards
+        if row.scoped:
+            return
+        for source in row.ids:
+            check = self.checked_ids.get(source)
+            if check is not None and (check.firm or check.line <= row.line):
+                yield check.reason
+        for source in row.values - set(row.ids[:1]):
+            if (check := self.checked_ids.get(source)) is not None and (check.firm or check.line <= row.line):
+                yield f"bound to {source}, {check.reason}"
+        for source in row.ids:
+            for other in rows:
+                if other.scoped and other.model == row.model and source in other.ids:
+                    yield f"loaded with its boundary: {other.statement[:60]}"
+
+    def checks(self) -> frozenset[str]:
+        """The parameters whose value this function binds to a boundary or refuses; call it after `finish`."""
+        params = {param.name for param in self.run.function.facts.params}
+        return frozenset(
+            source for source, check in self.checked_ids.items() if source in params and check.firm
+        )
+
+    def _note_created(self, name: str, callee: Callee, receiver: Value, given: Arguments) -> None:
+        """`App(owner_id=…)`, `App.objects.create(owner=…)`: whose the record is, is known here."""
+        types = (
+            {mark[6:] for mark in receiver.marks if mark.startswith("model:")}
+            if CREATES.match(name)
+            else set()
+        )
+        if callee.cls is not None:
+            types = {callee.cls.name}
+        for type_name in types & self.models.keys():
+            level = self.run.vocabulary.column
+            columns = {
+                keyword for keyword in given.keywords if level(keyword) and normal(keyword) not in AUDIT
+            }
+            self.created.setdefault(type_name, set()).update(columns)
 
     def _begun(
         self, node: ast.Call, name: str, callee: Callee, receiver: Value, given: Arguments
@@ -207,15 +314,20 @@ class Lookups:
         if callee.kind == "class" or CREATES.match(name):
             return None
         first = given.positional[0][0] if given.positional else CONSTANT
-        if name in TAKES_MODEL and not _lookups(receiver):
+        if name in TAKES_MODEL and not _origins(receiver):
             for mark in first.marks:
                 if mark.startswith("model:"):
                     return self.models.get(mark[6:])
-        if _lookups(receiver):
+        if _origins(receiver):
             return None
         for mark in receiver.marks:
-            if mark.startswith("model:") and name in ON_MODEL and callee.kind != "function":
-                return self.models.get(mark[6:])
+            if not mark.startswith("model:"):
+                continue
+            model = self.models.get(mark[6:])
+            if name in ON_MODEL and callee.kind != "function":
+                return model
+            if model is not None and ON_SERVICE.match(name) and _is_inherited(callee, model.cls):
+                return model
         return self._served(node, name, callee)
 
     def _served(self, node: ast.Call, name: str, callee: Callee) -> Model | None:
@@ -233,8 +345,7 @@ class Lookups:
             return None
         if callee.function is None:
             return model
-        own = callee.function.facts.owner == cls.facts.qualname and callee.function.path == cls.path
-        return None if own else model
+        return model if _is_inherited(callee, cls) else None
 
     def _begin(self, node: ast.Call, name: str, model: Model, receiver: Value, given: Arguments) -> Value:
         lookup = Lookup(
@@ -251,9 +362,15 @@ class Lookups:
             CONSTANT,
         )
         self.found[lookup.mark] = lookup
+        if self.testing:
+            self.tested.add(lookup.mark)
+        if BY_ID.match(name):
+            given = replace(given, positional=given.positional[:1], keywords=_no_values(given.keywords))
         self._extend(lookup.mark, node, given, begins=True)
         known = self.found[lookup.mark]
-        return Value(known.predicate.carriers, known.predicate.maybe, NONE, frozenset({"data", lookup.mark}))
+        is_model = any(mark.startswith("model:") for mark in (*receiver.marks, *_first_marks(given)))
+        mark = known.mark if is_model and not _is_terminal(name) else known.row
+        return Value(known.predicate.carriers, known.predicate.maybe, NONE, frozenset({"data", mark}))
 
     def _added(self, model: Model, node: ast.Call) -> frozenset[str]:
         """What the project adds to every plain query on a model: an ORM event, a default manager."""
@@ -267,6 +384,8 @@ class Lookups:
             return
         name = path_of(node.func).rpartition(".")[2]
         columns, ids, id_values = set(lookup.columns), list(lookup.ids), [lookup.id_value]
+        compared_to: set[str] = set()  # boundary columns
+        values = set(lookup.values)
         positional = list(given.positional)
         if begins and name in TAKES_MODEL and positional:
             positional = positional[1:]
@@ -274,7 +393,10 @@ class Lookups:
             compared = list(_comparisons(argument))
             for column, other in compared:
                 columns.add(column)
-                if IDENTIFIER.match(column):
+                values.add(ast.unparse(other))
+                if self.run.vocabulary.column(column):
+                    compared_to.add(column)
+                if IDENTIFIER.match(column) and not self._is_boundary(column):
                     _add_id(ids, id_values, other, self.run.value(other))
             if (
                 not compared
@@ -284,12 +406,15 @@ class Lookups:
                 _add_id(ids, id_values, argument, value)
         for keyword, (value, argument) in given.keywords.items():
             columns.add(keyword)
-            if IDENTIFIER.match(keyword) and not self.run.vocabulary.is_strict(keyword.partition("__")[0]):
+            values.add(ast.unparse(argument))
+            if IDENTIFIER.match(keyword) and not self._is_boundary(keyword):
                 _add_id(ids, id_values, argument, value)
-        predicate = join([lookup.predicate, self.run.flow.calls.labelled(given), given.spread])
+        predicate = join([lookup.predicate, self.run.flow.calls.labelled(_without_rows(given)), given.spread])
+        predicate = replace(predicate, carriers=predicate.carriers | compared_to)
         if name == "execution_options":  # the usual way to tell the event not to
             predicate = replace(predicate, carriers=predicate.carriers - {ADDED})
-        maybe = predicate.maybe | {"**"} if given.open_ended or given.starred else predicate.maybe
+        hidden = (given.open_ended or given.starred) and name not in PROJECTIONS
+        maybe = predicate.maybe | {"**"} if hidden else predicate.maybe
         predicate = Value(predicate.carriers, maybe, predicate.params, predicate.marks & {"unknown"})
         effect = _effect(name) if name in ("delete", "update") and not begins else lookup.effect
         self.found[mark] = replace(
@@ -299,57 +424,102 @@ class Lookups:
             ids=tuple(dict.fromkeys(ids)),
             id_value=join(id_values),
             effect=effect,
+            values=frozenset(values),
         )
 
-    def _guard(self, node: ast.Call, name: str, receiver: Value, given: Arguments) -> None:
-        """A call that takes the record, or its id, together with a boundary, or whose name says it checks."""
-        if SILENT_CALL.match(name):
+    def _is_boundary(self, keyword: str) -> bool:
+        """Whether a compared column is the boundary itself, and good evidence of it."""
+        vocabulary = self.run.vocabulary
+        return bool(vocabulary.column(keyword)) and (
+            "__" in keyword or vocabulary.is_strict(keyword) or normal(keyword) in vocabulary.owners
+        )
+
+    def _guard(self, node: ast.Call, name: str, callee: Callee, receiver: Value, given: Arguments) -> None:
+        """A call that takes the record, or its id, and by its name or its boundary decides about access."""
+        if SILENT_CALL.match(name) or callee.kind == "class":
             return
-        values = [
-            receiver,
-            *(value for value, _ in given.positional),
-            *(value for value, _ in given.keywords.values()),
-        ]
-        carries = any(value.carriers for value in values)
-        named = bool(GUARD.search(name.lower()))
+        rows = [*given.positional, *given.keywords.values()]
+        values = [receiver, *(value for value, _ in rows)]
+        # The record's own tenant proves nothing about the caller's.
+        carries = any(value.carriers and not _origins(value) for value in values)
+        named = is_authority(name) or (
+            is_check(name) and (carries or mentions_boundary(self.run.flow, callee.function))
+        )
         if not carries and not named:
             return
         reason = f"checked by {path_of(node.func)}"
         if named:
             for value in values:
-                for mark in _lookups(value):
-                    self._protect(mark, reason)
-        arguments = [
-            *(argument for _, argument in given.positional),
-            *(argument for _, argument in given.keywords.values()),
-        ]
-        for argument in arguments:
+                for origin in _origins(value):
+                    self._protect(origin, reason)
+        for value, argument in rows:
             for part in [argument, *(argument.elts if isinstance(argument, (ast.List, ast.Tuple)) else ())]:
-                if isinstance(part, (ast.Name, ast.Attribute, ast.Subscript, ast.Call)) and (
-                    named or carries
+                if (
+                    isinstance(part, (ast.Name, ast.Attribute, ast.Subscript, ast.Call))
+                    and not value.is_constant
                 ):
-                    self.checked_ids.setdefault(ast.unparse(part), reason)
+                    self.check(ast.unparse(part), reason, node.lineno, firm=named or bool(self.testing))
 
     def _bind_session(self, session: Value, given: Arguments) -> None:
         """A query that runs in a session bound to the boundary is scoped by it."""
         for value, _ in given.positional[:1]:
-            for mark in _lookups(value):
-                lookup = self.found.get(mark)
+            for origin in _origins(value):
+                lookup = self.found.get(QUERY + origin)
                 if lookup is not None:
                     predicate = replace(
                         lookup.predicate, carriers=lookup.predicate.carriers | session.carriers
                     )
-                    self.found[mark] = replace(lookup, predicate=predicate)
+                    self.found[lookup.mark] = replace(lookup, predicate=predicate)
 
     def protect(self, value: Value, reason: str) -> None:
         """A guard has checked the record that a value is, or is made of."""
-        for mark in _lookups(value):
-            self._protect(mark, reason)
+        for origin in _origins(value):
+            self._protect(origin, reason)
 
-    def _protect(self, mark: str, reason: str) -> None:
-        lookup = self.found.get(mark)
-        if lookup is not None and reason not in lookup.guards:
-            self.found[mark] = replace(lookup, guards=(*lookup.guards, reason))
+    def _protect(self, origin: str, reason: str) -> None:
+        for key, lookup in self.found.items():
+            if lookup.mark == QUERY + origin and reason not in lookup.guards:
+                self.found[key] = replace(lookup, guards=(*lookup.guards, reason))
+
+
+def _dropped(lookup: Lookup, predicate: Value, callee: Function, bound: Mapping[str, Value]) -> str:
+    """The optional parameter that scoped a query of the called function and that the call leaves empty."""
+    if (
+        predicate.carriers
+        or predicate.maybe
+        or not (lookup.scoped or lookup.predicate.maybe)
+        or lookup.guards
+    ):
+        return ""
+    held = {carrier.partition(".")[0] for carrier in lookup.predicate.carriers | lookup.predicate.maybe}
+    empty = (
+        param.name
+        for param in callee.facts.params
+        if param.name in held
+        and param.default in ("None", "''")
+        and bound.get(param.name, CONSTANT).is_constant
+    )
+    return next(empty, "")
+
+
+def _is_inherited(callee: Callee, cls: Class) -> bool:
+    """Whether a method comes from a base class: it is a general one, about whatever the subclass stands for."""
+    found = callee.function
+    return found is not None and (found.facts.owner != cls.facts.qualname or found.path != cls.path)
+
+
+def _without_rows(given: Arguments) -> Arguments:
+    """The arguments, what was loaded from elsewhere carrying nothing: the id of a row does not scope a query."""
+    return replace(
+        given,
+        positional=tuple((_unbound(value), node) for value, node in given.positional),
+        keywords={name: (_unbound(value), node) for name, (value, node) in given.keywords.items()},
+    )
+
+
+def _unbound(value: Value) -> Value:
+    loaded = any(mark == "data" or mark.startswith((ROW, "from@")) for mark in value.marks)
+    return replace(value, carriers=NONE, maybe=NONE) if loaded else value
 
 
 def _renamed(source: str, sources: Mapping[str, str]) -> str:
@@ -364,8 +534,49 @@ def class_mark(cls: Class, models: Mapping[str, Model]) -> Value:
     return Value(marks=frozenset({f"model:{cls.name}"})) if cls.name in models else CONSTANT
 
 
-def _lookups(value: Value) -> set[str]:
-    return {mark for mark in value.marks if mark.startswith("lookup@")}
+def _origins(value: Value) -> set[str]:
+    """The places of the queries that a value is, or was loaded by."""
+    return {mark.partition("@")[2] for mark in value.marks if mark.startswith((QUERY, ROW))}
+
+
+def ended(value: Value) -> Value:
+    """A query's value as that of its rows."""
+    if not any(mark.startswith(QUERY) for mark in value.marks):
+        return value
+    marks = (ROW + mark[len(QUERY) :] if mark.startswith(QUERY) else mark for mark in value.marks)
+    return replace(value, marks=frozenset(marks))
+
+
+def _first_marks(given: Arguments) -> frozenset[str]:
+    return given.positional[0][0].marks if given.positional else NONE
+
+
+def _is_terminal(name: str) -> bool:
+    """Whether the call that begins a query also ends it, as `Model.objects.get(pk=…)` and services do."""
+    return name not in STEPS and name not in ("select", "update", "delete", "find", "QuerySet", "objects")
+
+
+def _no_values(keywords: Mapping[str, tuple[Value, ast.expr]]) -> dict[str, tuple[Value, ast.expr]]:
+    """The keywords that name an id."""
+    return {keyword: row for keyword, row in keywords.items() if IDENTIFIER.match(keyword)}
+
+
+def _through_parents(rows: list[Lookup]) -> list[Lookup]:
+    """A record is guarded by the parent that is loaded through it, where that one is scoped or guarded."""
+    marks = {row.row: index for index, row in enumerate(rows)}
+    for row in rows:
+        origins = [mark for mark in row.id_value.marks if mark in marks]
+        if (
+            len(origins) != 1
+            or not (row.scoped or row.guards)
+            or not any("." in source for source in row.ids)
+        ):
+            continue
+        child = rows[marks[origins[0]]]
+        if child.model != row.model and child.line <= row.line:
+            reason = f"its parent is checked: {row.statement[:60]}"
+            rows[marks[origins[0]]] = replace(child, guards=tuple(dict.fromkeys((*child.guards, reason))))
+    return rows
 
 
 def _comparisons(node: ast.expr) -> Iterable[tuple[str, ast.expr]]:
@@ -375,6 +586,8 @@ def _comparisons(node: ast.expr) -> Iterable[tuple[str, ast.expr]]:
             for one, other in ((part.left, part.comparators[0]), (part.comparators[0], part.left)):
                 if isinstance(one, ast.Attribute) and _is_class_path(one.value):
                     yield one.attr, other
+                elif isinstance(one, ast.Call) and path_of(one.func) == "getattr" and len(one.args) == 2:
+                    yield "?", other
         elif (
             isinstance(part, ast.Call)
             and isinstance(part.func, ast.Attribute)

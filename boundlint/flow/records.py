@@ -1,92 +1,285 @@
-"""What speaks for a leak at a query on a customers' model: who calls it, and what its peers compare."""
+"""What speaks for a leak at a query on a customers' model: who can reach it, and what its peers compare."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from boundlint.findings import TraceStep
-from boundlint.flow.lookups import Lookup
+from boundlint.findings import Confidence, TraceStep
+from boundlint.flow.analysis import Flow
+from boundlint.flow.lookups import IDENTIFIER, QUERY, ROW, Lookup
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.view import View
 from boundlint.index.entries import is_privileged
+from boundlint.index.models import AUDIT
+from boundlint.index.project import Function
+from boundlint.index.vocabulary import normal
+
+if TYPE_CHECKING:
+    import libcst as cst
 
 REQUEST_NAMES = frozenset(
     "request req data body payload params args kwargs json form query_params request_data req_data".split()
 )
+BODY = re.compile(
+    r"payload|body|data|req|form|input|dto|args|params|json|schema|(?:^|_)(?:in|create|update)$"
+)
+OWN_ID = re.compile(r"\.(?:id|pk)$")
 AUTHENTICATES = re.compile(r"login|auth|jwt|token|current_user|permission|require|protected|secure|account")
+VERBS = {"read": "loads", "update": "changes", "delete": "deletes"}
+FARTHEST = 4  # calls between a query and the entry point that answers for it
+MOST_OF_LAYER = 0.6  # of the functions beside one that query: so many hold a boundary where the checks belong
+MOST_CALLERS = 24  # callers looked at for one query
 
 
 @dataclass(frozen=True)
 class RecordEvidence:
-    """Evidence around one unguarded query.
+    """Evidence around one query without a boundary.
 
-    `entry`: it is made for a request or a tool call; `principal`: that entry point knows who calls; `peers`:
-    most queries on the model, or in the class, compare a boundary; `from_outside`: the id was not loaded
-    before; `direct`: the function queries itself.
+    `entry`: it is made for a request, a tool call or a job; `principal`: that entry point knows who calls;
+    `peers`: most queries on the model, or beside it, compare a boundary, `class_peers` nearly all in its class;
+    `layer`: functions beside it
+    that query hold a boundary, so this is where the check belongs; `exposed`: entry points that reach it
+    unguarded; `guarded`: callers that guard it themselves; `outside`: the id was not loaded before;
+    `direct`: the function queries itself.
     """
 
     entry: bool
     principal: bool
     peers: bool
+    class_peers: bool
+    layer: bool
+    exposed: tuple[Function, ...]
+    guarded: int
     privileged: bool
     support: bool
-    from_outside: bool
+    outside: bool
     direct: bool
     reach: tuple[str, ...]
     facts: tuple[str, ...]
     trace: tuple[TraceStep, ...]
 
+    @property
+    def strong(self) -> bool:
+        """Good evidence: a request reaches it and its principal is known, or the peers agree."""
+        if self.support or self.privileged or not self.outside:
+            return False
+        if self.entry:
+            return bool(self.reach) or self.principal or self.peers
+        if self.exposed:
+            return self.layer or self.peers
+        return self.direct and self.class_peers and not self.guarded
+
 
 def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
     """Collect the evidence around a query."""
-    function = view.function
-    entry = view.analysis.entry(function) is not None
+    function, analysis = view.function, view.analysis
     reach = view.reach
-    decorators = " ".join(function.facts.decorators).lower()
-    signature = " ".join(f"{param.annotation} {param.default}" for param in function.facts.params).lower()
-    principal = bool(reach) or bool(AUTHENTICATES.search(decorators)) or bool(AUTHENTICATES.search(signature))
-    siblings = [
-        row for flow in view.siblings for row in flow.lookups if row.by_id and row.span != lookup.span
-    ]
-    good = [row for row in siblings if row.scoped or row.guards]
-    same = [row for row in siblings if row.model == lookup.model]
-    same_good = [row for row in same if row.scoped or row.guards]
-    class_agrees = (len(same) >= 2 and len(same_good) >= 0.6 * len(same)) or (
-        len(siblings) >= 5 and len(good) >= 0.8 * len(siblings)
-    )
-    model = view.analysis.model_peers(lookup.type_name)
-    facts = []
-    trace: list[TraceStep] = []
-    if reach:
-        facts.append(f"in reach: {', '.join(reach[:4])}")
-    if model.agree:
-        places = ", ".join(f"{path}:{line}" for path, line in model.examples)
-        facts.append(
-            f"peers: {model.scoped} of {model.total} functions that query {lookup.model} compare a boundary ({places})"
+    facts = [f"in reach: {', '.join(reach[:4])}"] if reach else []
+    peers, peer_facts, trace = _peers(view, lookup)
+    facts += peer_facts
+    entry = analysis.entry(function) is not None
+    exposed, guarded = ((), 0) if entry else exposure(analysis, lookup)
+    layer = layer_share(analysis, function)
+    if layer < MOST_OF_LAYER and any(layer_share(analysis, caller) for caller in exposed):
+        exposed = ()  # told there
+    for caller in exposed[:1]:
+        facts.append(f"reached from {caller.facts.qualname} ({caller.path}:{caller.facts.line}) unguarded")
+        trace.append(
+            TraceStep(caller.path, caller.facts.line, f"{caller.facts.qualname} reaches it for a request")
         )
-        trace += [
-            TraceStep(path, line, f"a peer that scopes {lookup.model}") for path, line in model.examples
-        ]
-    elif class_agrees:
-        rows = (same_good or good)[:2]
-        places = ", ".join(f"{row.function.path}:{row.line}" for row in rows)
-        count, total = (len(same_good), len(same)) if len(same) >= 2 else (len(good), len(siblings))
-        facts.append(f"peers: {count} of {total} other queries by id here are scoped or guarded ({places})")
-        trace += [TraceStep(row.function.path, row.line, "a peer that is scoped or guarded") for row in rows]
-    loaded = any(mark.startswith(("lookup@", "from@")) for mark in lookup.id_value.marks)
-    root = re.split(r"[.(\[]", lookup.ids[0], maxsplit=1)[0] if lookup.ids else ""
-    requested = root in REQUEST_NAMES or ".kwargs" in lookup.ids[0] if lookup.ids else False
-    outside = bool(lookup.id_value.params or requested) and not loaded
     return RecordEvidence(
         entry,
-        principal,
-        model.agree or class_agrees,
+        knows_principal(function) or bool(reach),
+        peers,
+        peers and is_deviant(view, lookup),
+        layer > 0,
+        exposed,
+        guarded,
         is_privileged(function),
         bool(SUPPORT_PATH.search(function.path)),
-        outside,
+        from_outside(lookup, entry),
         not lookup.via,
         reach,
         tuple(facts),
         tuple(trace),
+    )
+
+
+def open_lookups(node: cst.CSTNode, view: View) -> Iterator[Lookup]:
+    """The open queries that begin at a node; one guard on an id mends all queries by it, so each id once.
+
+    Of several the first that the function makes itself is told, else the first.
+    """
+    for lookup in view.lookups(node):
+        same = [row for row in view.flow.lookups if row.open and row.ids == lookup.ids]
+        if lookup.open and lookup is min(same, key=lambda row: (bool(row.via), row.span)):
+            yield lookup
+
+
+def parent_of(view: View, lookup: Lookup) -> str:
+    """Another id that the function is given and that is checked, while this one is not; "" without one."""
+    own = {re.split(r"[.(\[]", source, maxsplit=1)[0] for source in lookup.ids}
+    level = view.analysis.vocabulary.level
+    others = sorted(name for name in view.flow.checks - own if IDENTIFIER.match(name) and not level(name))
+    return others[0] if others else ""
+
+
+def is_told_below(view: View, lookup: Lookup) -> bool:
+    """Whether the finding belongs to a function on the way to the query, not to this one.
+
+    It belongs where nearly all functions beside hold a boundary; else where control comes in, if some there
+    hold one; else to the first function on the way beside which some do.
+    """
+    analysis = view.analysis
+    way = []
+    for step in lookup.trace if lookup.via else ():
+        functions = analysis.project.functions(step.path).values()
+        around = [
+            row for row in functions if row.facts.qualname and row.facts.start <= step.line <= row.facts.end
+        ]
+        way += [analysis.outermost(row) for row in around[-1:]]
+    if any(layer_share(analysis, function) >= MOST_OF_LAYER for function in way):
+        return True
+    here = layer_share(analysis, view.function) > 0
+    return not here and any(layer_share(analysis, function) > 0 for function in way)
+
+
+def is_support(view: View) -> bool:
+    """Whether the code is a test, a migration, a command or for administrators, other services or the public."""
+    return bool(SUPPORT_PATH.search(view.path)) or is_privileged(view.function)
+
+
+def boundary_at_hand(view: View) -> tuple[str, ...]:
+    """The boundary parts that a function takes, holds or reads, and its variables that are named after one."""
+    names = (name for name in view.function.facts.assigned if view.analysis.vocabulary.is_strict(name))
+    return tuple(dict.fromkeys((*(row.removesuffix("()") for row in view.reach), *names)))
+
+
+def creator_beside(view: View, lookup: Lookup) -> tuple[Function, str] | None:
+    """A method of the same class that creates records of the model, and the boundary column that it gives them."""
+    owner, vocabulary = view.function.facts.owner, view.analysis.vocabulary
+    for row in view.analysis.project.functions(view.path).values() if owner else ():
+        if row.facts.owner != owner or row == view.function or lookup.model not in row.facts.calls:
+            continue
+        for word in row.facts.columns.get(lookup.model, "").split():
+            if vocabulary.column(word) and normal(word) not in AUDIT:
+                return row, word
+    return None
+
+
+def is_deviant(view: View, lookup: Lookup) -> bool:
+    """Whether the class agrees on a boundary: 80 % of five or more queries, or of three or more on the model."""
+    if not view.function.facts.owner:
+        return False
+    others = [row for flow in view.siblings for row in flow.lookups if row.span != lookup.span]
+    direct = [row for row in others if not row.via]
+    same = [row for row in direct if row.model == lookup.model]
+    return any(
+        len(rows) >= fewest and len([row for row in rows if row.scoped or row.guards]) >= 0.8 * len(rows)
+        for rows, fewest in ((same, 3), (direct, 5))
+    )
+
+
+def confidence_of(found: RecordEvidence) -> Confidence:
+    """How sure a finding is."""
+    reached = found.entry or bool(found.exposed)
+    return "high" if reached and found.peers else "medium" if reached or found.peers else "low"
+
+
+def knows_principal(function: Function) -> bool:
+    """Whether a function is called with an authenticated principal: a decorator, a dependency, a header."""
+    facts = function.facts
+    texts = (*facts.decorators, *(f"{param.annotation} {param.default}" for param in facts.params))
+    return bool(AUTHENTICATES.search(" ".join(texts).lower())) or "Authorization" in facts.keys.split()
+
+
+def from_outside(lookup: Lookup, entry: bool) -> bool:
+    """Whether the id comes from the caller or the request, and not from a row that was loaded before."""
+    marks = lookup.id_value.marks
+    if not lookup.ids or any(mark.startswith((QUERY, ROW, "from@")) for mark in marks):
+        return False
+    root = re.split(r"[.(\[]", lookup.ids[0], maxsplit=1)[0]
+    if OWN_ID.search(lookup.ids[0]) and not BODY.search(root):
+        return False  # `document.id`: the record is at hand already
+    requested = root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
+    return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
+
+
+def layer_share(analysis: Flow, function: Function) -> float:
+    """Which share of the functions beside this one that query hold a boundary; 0 where fewer than two do."""
+    beside = [
+        row
+        for row in analysis.project.functions(function.path).values()
+        if row != function and row.facts.owner == function.facts.owner and analysis.queries(row)
+    ]
+    holding = [row for row in beside if analysis.reach_of(row)]
+    return len(holding) / len(beside) if len(holding) >= 2 else 0.0
+
+
+def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]:
+    """The entry points that reach a query unguarded, and how many callers on the way guard it."""
+    sink = (
+        (lookup.trace[-1].path, lookup.trace[-1].line)
+        if lookup.trace
+        else (lookup.function.path, lookup.line)
+    )
+    exposed: list[Function] = []
+    guarded = 0
+    level: Sequence[Function] = [lookup.function]
+    seen = {lookup.function}
+    for _ in range(FARTHEST):
+        further: list[Function] = []
+        for caller in (row for function in level for row in analysis.callers(function)):
+            outer = analysis.outermost(caller)
+            if outer in seen or len(seen) > MOST_CALLERS:
+                continue
+            seen.add(outer)
+            flow = analysis.flow_of(outer)
+            rows = [
+                row
+                for row in (flow.lookups if flow is not None else ())
+                if row.trace and (row.trace[-1].path, row.trace[-1].line) == sink
+            ]
+            if any(row.open for row in rows):
+                if analysis.entry(outer) is not None:
+                    if any(row.open and from_outside(row, True) for row in rows):
+                        exposed.append(outer)
+                else:
+                    further.append(outer)
+            elif rows:
+                guarded += 1
+        level = further
+    return tuple(exposed), guarded
+
+
+def _peers(view: View, lookup: Lookup) -> tuple[bool, list[str], list[TraceStep]]:
+    """Whether other queries on the model, or in the class, are scoped or guarded, told with two places."""
+    others = [
+        row for flow in view.siblings for row in flow.lookups if row.span != lookup.span and not row.via
+    ]
+    same = [row for row in others if row.model == lookup.model]
+    held = [row for row in same if row.scoped or row.guards]
+    by_id = [row for row in others if row.by_id]
+    by_id_held = [row for row in by_id if row.scoped or row.guards]
+    model = view.analysis.model_peers(lookup.type_name)
+    if model.agree:
+        places = ", ".join(f"{path}:{line}" for path, line in model.examples)
+        fact = f"peers: {model.scoped} of {model.total} functions that query {lookup.model} compare a boundary ({places})"
+        trace = [TraceStep(path, line, f"a peer that scopes {lookup.model}") for path, line in model.examples]
+        return True, [fact], trace
+    if len(same) >= 2 and len(held) >= 0.6 * len(same):
+        rows, total = held, same
+    elif len(by_id) >= 5 and len(by_id_held) >= 0.8 * len(by_id):
+        rows, total = by_id_held, by_id
+    else:
+        return False, [], []
+    places = ", ".join(f"{row.function.path}:{row.line}" for row in rows[:2])
+    trace = [TraceStep(row.function.path, row.line, "a peer that is scoped or guarded") for row in rows[:2]]
+    return (
+        True,
+        [f"peers: {len(rows)} of {len(total)} other queries here are scoped or guarded ({places})"],
+        trace,
     )

@@ -216,7 +216,8 @@ class FunctionFlow:
 
     `unused` are parameters that the body never mentions, `ambient` the boundary parts it takes from elsewhere
     than its parameters, `memoized` the operation of the caching decorator on it.  `checked` are the sources of
-    ids that went through a check, `compared` the marks of accesses whose result was compared with a boundary.
+    ids that went through a check, `checks` the parameters whose value it binds to a boundary or refuses,
+    `compared` the marks of accesses whose result was compared with a boundary.
     `claims` are identities that a client or a model chose, `scopes` the function's own parameters that choose
     whose data it touches, with the calls between.  `overwrites` are merges of a caller's data over identity keys.
     """
@@ -238,6 +239,7 @@ class FunctionFlow:
     scopes: Mapping[str, tuple[TraceStep, ...]] = field(default_factory=dict)
     overwrites: tuple[Overwrite, ...] = ()
     credentials: tuple[CredentialUse, ...] = ()
+    checks: frozenset[str] = NONE
 
     @property
     def obligations(self) -> tuple[Access, ...]:

@@ -33,6 +33,7 @@ VIEW_METHODS = frozenset(
 PRIVILEGED = re.compile(
     r"admin|superuser|super_user|internal|webhook|callback|public|shared?(?![a-z])|health|metrics|inner_api|staff|system|license|service_account"
 )
+ORDINARY = re.compile(r"member|guest|viewer|editor|\buser\b|reader|contributor")
 ADMINISTRATOR = re.compile(r"admin(?!istration)|superuser|super_user|staff")
 ADMINISTRATOR_CHECK = re.compile(
     r"^_?(?:require|ensure|check|verify|assert|validate|enforce)_(?:\w+_)?(?:admin|superuser|super_user|staff)(?:_|$)"
@@ -74,7 +75,10 @@ def is_privileged(function: Function) -> bool:
     Told by its path and names, by a dependency that lets administrators in only, or by a check in its body.
     """
     facts = function.facts
-    text = " ".join((function.path, facts.qualname, *facts.decorators)).lower()
+    decorators = " ".join(facts.decorators).lower()
+    if ORDINARY.search(decorators):
+        decorators = ""  # administrators are but some of those whom it lets in
+    text = " ".join((function.path, facts.qualname)).lower() + " " + decorators
     injected = " ".join(f"{row.annotation} {row.default or ''}" for row in facts.params).lower()
     return (
         bool(PRIVILEGED.search(text))

@@ -17,6 +17,10 @@ DEFERS = re.compile(
 )
 MOST_ASSIGNMENTS = 4  # values remembered for one name
 KEY_READERS = frozenset("get pop getlist getattr get_list getall getone".split())
+# Keywords that may name a boundary: what is given to them may be this project's word for it.
+BOUNDARY_KEYWORD = re.compile(
+    r"(?:^|_)(?:tenant|org|organi[sz]ation|workspace|company|customer|account|team)(?:_|$)"
+)
 
 
 def path_of(node: ast.AST | None) -> str:
@@ -57,7 +61,18 @@ def extract(path: str, digest: str, source: str, tree: ast.Module) -> FileFacts:
 class _Scope:
     """The facts of one function while its body is walked."""
 
-    __slots__ = ("assigned", "call_lines", "calls", "columns", "keys", "names", "returned", "stored", "texts")
+    __slots__ = (
+        "assigned",
+        "call_lines",
+        "calls",
+        "columns",
+        "given",
+        "keys",
+        "names",
+        "returned",
+        "stored",
+        "texts",
+    )
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -69,6 +84,11 @@ class _Scope:
         self.columns: dict[str, set[str]] = {}
         self.stored: dict[str, None] = {}
         self.texts: dict[str, None] = {}
+        self.given: dict[str, set[str]] = {}
+
+    def dumped_given(self) -> dict[str, str]:
+        """The names given to keywords as facts hold them."""
+        return {keyword: " ".join(sorted(names)) for keyword, names in self.given.items()}
 
     def dumped_columns(self) -> dict[str, str]:
         """The columns as facts hold them."""
@@ -111,6 +131,7 @@ class _Extractor:
                 list(scope.stored),
                 list(scope.texts),
                 " ".join(sorted(scope.keys)),
+                scope.dumped_given(),
             )
         )
         return FileFacts(
@@ -182,6 +203,7 @@ class _Extractor:
             elif kind is ast.keyword:
                 if node.arg:  # type: ignore[attr-defined]
                     names.add(node.arg)  # type: ignore[attr-defined]
+                    _note_given(node, scope)  # type: ignore[arg-type]
                 stack.append(node.value)  # type: ignore[attr-defined]
                 continue
             elif isinstance(node, FUNCTION):
@@ -330,6 +352,7 @@ class _Extractor:
                 list(scope.stored),
                 list(scope.texts),
                 " ".join(sorted(scope.keys)),
+                scope.dumped_given(),
             )
         )
 
@@ -401,6 +424,12 @@ def _store(target: ast.expr, scope: _Scope) -> None:
     """Remember an attribute or an item that is assigned."""
     if isinstance(target, (ast.Attribute, ast.Subscript)):
         scope.stored[path_of(target)] = None
+
+
+def _note_given(node: ast.keyword, scope: _Scope) -> None:
+    keyword, value = node.arg or "", node.value
+    if isinstance(value, ast.Name) and value.id != keyword and BOUNDARY_KEYWORD.search(keyword):
+        scope.given.setdefault(keyword, set()).add(value.id)
 
 
 def _note_key(node: ast.expr, scope: _Scope) -> None:

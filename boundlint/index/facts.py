@@ -29,7 +29,9 @@ class FunctionFacts(NamedTuple):
     pairs a capitalized name with the attributes read from it and the keywords of calls on it, `()` where it
     is handed to a call that may query it.  `stored` are the names it declares `global` and the paths of the
     attributes and items that it assigns, `texts` the kinds of the texts in it (see `boundlint.index.texts`).
-    `keys` are the constant keys it reads (`data["key"]`, `data.get("key")`), separated by blanks.
+    `keys` are the constant keys it reads (`data["key"]`, `data.get("key")`), separated by blanks; `given` pairs
+    a keyword of a call that may name a boundary (`workspace__slug`) with the plain names given to it, where they
+    differ.
     """
 
     qualname: str
@@ -51,6 +53,7 @@ class FunctionFacts(NamedTuple):
     stored: list[str]
     texts: list[str]
     keys: str
+    given: dict[str, str]
 
     @property
     def name(self) -> str:

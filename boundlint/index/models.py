@@ -21,7 +21,8 @@ NO_MODEL = re.compile(
 IDENTITY = re.compile(
     r"^(?:\w*User|Account|Tenant|Organi[sz]ation|Workspace|Team|Company|Member|Profile|Customer)s?(?:Model|ORM|Entity)?$"
 )
-AUDIT = frozenset({"created_by", "created_by_id", "author_id", "member_id"})
+SUFFIX = re.compile(r"(?:Model|ORM|Orm|Entity|Table)$")
+AUDIT = frozenset({"created_by", "created_by_id", "updated_by", "updated_by_id", "author_id", "member_id"})
 # Words that make a class of `File` out of `FileService`: the class around a model's queries.
 SERVICE = re.compile(
     r"(?:Async)?(?:Service|Repository|Repo|Manager|DAO|Dao|CRUD|Crud|Store|Table|Mixin|RepositoryMixin)$"
@@ -59,7 +60,7 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
         own = tuple(
             n
             for n in rows
-            if vocabulary.level(n) and normal(n) not in audit and normal(n) not in ("username", "member")
+            if vocabulary.column(n) and normal(n) not in audit and normal(n) not in ("username", "member")
         )
         if own and not IDENTITY.match(name):
             found[cls.name] = Model(cls, own, ())
@@ -67,6 +68,7 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
         names = {model.name for model in found.values()} | {_table(model.cls) for model in found.values()} - {
             ""
         }
+        stems = {SUFFIX.sub("", name).lower(): name for name in names}
         for cls, rows in fields.items():
             name = cls.facts.qualname.rpartition(".")[2]
             if cls.name in found or IDENTITY.match(name):
@@ -74,9 +76,15 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
             words = {
                 word for value in rows.values() if "ForeignKey" in value for word in re.findall(r"\w+", value)
             }
+            words |= {stems[column[:-3].replace("_", "")] for column in rows if _names_parent(column, stems)}
             if parents := tuple(sorted(words & names)):
                 found[cls.name] = Model(cls, (), parents)
     return found
+
+
+def _names_parent(column: str, stems: Mapping[str, str]) -> bool:
+    """Whether a column without a foreign key names an owned model all the same: `agent_id` and `Agent`."""
+    return column.endswith("_id") and column[:-3].replace("_", "") in stems
 
 
 def service_models(project: Project, models: Mapping[str, Model]) -> Mapping[str, Model]:

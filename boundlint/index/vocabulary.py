@@ -69,6 +69,8 @@ MODEL_BASE = re.compile(
 )
 COMMON_ON = 5  # models that hold a column before it counts as a boundary of the project
 COMMON_SHARE = 0.25
+ALIAS_SHARE = 0.5  # of the functions with such a parameter
+RELATION = re.compile(r"^(?:\w+\.)*(?:ForeignKey\w*|OneToOneField|relationship)\(")
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Vocabulary:
     """Carrier names with their level, and the types and getters that hold a boundary.
 
     `strict` names are evidence ("a boundary is in reach"); `wide` names suffice to call a value scoped;
-    `patterns` are strict names of the configuration with a `*` in them.
+    `patterns` are strict names of the configuration with a `*` in them; `owners` are relations of the
+    models that lead to a boundary (`workspace`, `project`): names of columns and of nothing else.
     """
 
     strict: Mapping[str, Level]
@@ -86,6 +89,7 @@ class Vocabulary:
     evidence: Mapping[str, str] = field(default_factory=dict)
     shown: bool = True
     patterns: tuple[tuple[re.Pattern[str], Level], ...] = ()
+    owners: Mapping[str, Level] = field(default_factory=dict)
     _levels: dict[str, Level | None] = field(default_factory=dict)
     _strict_names: dict[str, bool] = field(default_factory=dict)
     _getter_names: dict[str, bool] = field(default_factory=dict)
@@ -114,6 +118,15 @@ class Vocabulary:
         elif USER_SUFFIX.search(plain):
             found = "user"
         self._levels[name] = found
+        return found
+
+    def column(self, name: str) -> Level | None:
+        """The level of a column, or of a path of relations as Django writes it: `workspace__slug`."""
+        first, _, rest = name.partition("__")
+        found = self.level(first) or self.owners.get(normal(first))
+        if found is None and rest:
+            second = rest.partition("__")[0]
+            return self.level(f"{normal(first)}_{second}") or self.column(rest)
         return found
 
     def declared(self, plain: str) -> Level | None:
@@ -189,6 +202,7 @@ def mine(
         evidence[name] = "configuration"
     compiled = tuple((re.compile(fnmatch.translate(normal(name))), level) for name, level in patterns.items())
     columns: Counter[str] = Counter()
+    relations: Counter[str] = Counter()
     models = 0
     identity = {name.rpartition(".")[2] for name in types}
     for cls in _classes(project):
@@ -196,6 +210,7 @@ def mine(
         if is_model(project, cls.facts):
             models += 1
             columns.update(fields)
+            relations.update({normal(row.name) for row in cls.facts.fields if RELATION.search(row.value)})
         name = cls.facts.qualname.rpartition(".")[2]
         if IDENTITY_CLASS.search(name) and not NO_IDENTITY.search(name):
             held = {normal(attribute) for attribute in (*fields, *cls.facts.attributes)}
@@ -212,6 +227,17 @@ def mine(
         ) and (name.endswith(("_id", "_ids")) or name == "namespace"):
             strict[name] = "scope"
             evidence[name] = f"a column of {count} of {models} models"
+    owners: dict[str, Level] = {}
+    for name, count in relations.items():
+        known = strict.get(name) or strict.get(f"{name}_id")
+        common = count >= COMMON_ON or (models and count / models >= COMMON_SHARE and count > 1)
+        if known is None and f"{name}_id" in wide and common:
+            known = "scope"
+            strict.setdefault(f"{name}_id", known)
+        if known is not None and name not in strict:
+            owners[name] = known
+            evidence[name] = f"a relation of {count} of {models} models"
+    strict.update(_aliases(project, strict, evidence))
     shown: Counter[str] = Counter()
     for function in project.all_functions():
         for param in function.facts.params:
@@ -243,7 +269,25 @@ def mine(
         evidence,
         has,
         compiled,
+        owners,
     )
+
+
+def _aliases(project: Project, strict: Mapping[str, Level], evidence: dict[str, str]) -> dict[str, Level]:
+    """Parameter names that stand for the tenant: most functions that take one give it to a tenant's keyword."""
+    given: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    for function in project.all_functions():
+        names = {name for text in function.facts.given.values() for name in text.split()}
+        params = {param.name for param in function.facts.params}
+        given.update(names & params)
+        taken.update(params)
+    found: dict[str, Level] = {}
+    for name, count in given.items():
+        if count >= COMMON_ON and count >= ALIAS_SHARE * taken[name] and name not in NEVER | strict.keys():
+            found[name] = "tenant"
+            evidence[name] = f"given to a tenant's keyword in {count} of {taken[name]} functions that take it"
+    return found
 
 
 def is_model(project: Project, facts: ClassFacts) -> bool:

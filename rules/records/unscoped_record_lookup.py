@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from boundlint.findings import Persona
-from boundlint.flow.records import RecordEvidence, record_evidence
+from boundlint.findings import TraceStep
+from boundlint.flow.lookups import Lookup
+from boundlint.flow.records import (
+    VERBS,
+    confidence_of,
+    creator_beside,
+    is_deviant,
+    is_support,
+    is_told_below,
+    open_lookups,
+    parent_of,
+    record_evidence,
+)
 from boundlint.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -15,40 +27,75 @@ if TYPE_CHECKING:
     from boundlint.flow.view import View
 
 
+# What a person calls a record by; anything else that is compared may lead to whose it is.
+NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|number|(?:^|_)key$")
+
+
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
-    """Report a query by id that nothing binds to the boundary."""
+    """Report a query by id, or by another key, that nothing binds to the boundary."""
+    yield from check_id(node, view)
     for lookup in view.lookups(node):
-        if not lookup.open or any(
-            row.ids == lookup.ids and row.line < lookup.line for row in view.flow.lookups if row.open
-        ):
-            continue  # one guard on the id mends all queries by it
-        found = record_evidence(view, lookup)
-        if not found.from_outside:
+        if lookup.by_id or not lookup.bare or lookup.via or not lookup.columns:
             continue
-        verb = {"read": "loads", "update": "changes", "delete": "deletes"}[lookup.effect]
+        yield from check_key(view, lookup)
+
+
+def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
+    """Report a query by a key that several tenants may use, where the record that is created has a boundary."""
+    if lookup.effect != "read":
+        return
+    key = ", ".join(sorted(lookup.columns)[:2])
+    natural = all(NATURAL_KEY.search(name) for name in lookup.columns)
+    if lookup.created and natural:
+        yield Problem(
+            f"{lookup.call} finds a {lookup.model} by {key} alone, but here one is created with {lookup.created[0]}: another tenant's may be taken for it",
+            f"compare {lookup.created[0]} in the query, as the record that is created on a miss has it",
+            "high",
+            "auditor" if is_support(view) else "regular",
+        )
+        return
+    if not lookup.predicate.params:
+        return
+    creator = (
+        creator_beside(view, lookup) if any(NATURAL_KEY.search(name) for name in lookup.columns) else None
+    )
+    if creator is None and not is_deviant(view, lookup):
+        return
+    found = record_evidence(view, lookup)
+    facts, trace = found.facts, found.trace
+    if creator is not None:
+        maker, column = creator
+        facts += (f"{maker.facts.qualname} creates a {lookup.model} with {column}",)
+        trace += (TraceStep(maker.path, maker.facts.line, f"a {lookup.model} is created with {column}"),)
+    yield Problem(
+        f"{lookup.call} loads a {lookup.model} by {key} alone: nothing ties it to the caller's boundary",
+        "take the boundary as a parameter and compare it in the query",
+        "medium",
+        "auditor" if is_support(view) or found.guarded else "regular",
+        "",
+        facts,
+        trace,
+    )
+
+
+def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a query by an id from outside, where no parent's id is checked either."""
+    for lookup in open_lookups(node, view):
+        if parent_of(view, lookup) or lookup.dropped:
+            continue  # BND502 and BND105 tell it
+        found = record_evidence(view, lookup)
+        if not found.outside or is_told_below(view, lookup):
+            continue
         part = found.reach[0].removesuffix("()") if found.reach else "the tenant"
         yield Problem(
-            f"{lookup.call} {verb} a {lookup.model} by {lookup.ids[0]} alone: nothing ties it to the caller's boundary",
+            f"{lookup.call} {VERBS[lookup.effect]} a {lookup.model} by {lookup.ids[0]} alone: nothing ties it to the caller's boundary",
             f"add {part} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",
-            "high" if found.entry and found.peers else "medium" if found.entry or found.peers else "low",
-            persona_of(found),
+            confidence_of(found),
+            "regular" if found.strong else "auditor",
             "",
             found.facts,
             (*lookup.trace, *found.trace),
         )
-
-
-def persona_of(found: RecordEvidence) -> Persona:
-    """Good evidence: an entry point that knows its principal, or peers that scope the same model."""
-    if found.support or found.privileged:
-        return "auditor"
-    if found.entry:
-        return "regular" if found.reach or found.peers else "pedantic" if found.principal else "auditor"
-    if not found.direct:
-        return "auditor"
-    return (
-        "regular" if found.peers and found.reach else "pedantic" if found.peers or found.reach else "auditor"
-    )
 
 
 RULE = Rule(

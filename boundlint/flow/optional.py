@@ -1,0 +1,56 @@
+"""Boundary parameters that a caller may leave out, and whether the methods beside require them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from boundlint.flow.values import FunctionFlow, Value
+from boundlint.index.facts import Param
+from boundlint.index.project import Function
+
+if TYPE_CHECKING:
+    from boundlint.flow.view import View
+
+EMPTY = frozenset({"None", "''"})
+FEWEST_PEERS = 4
+PEER_SHARE = 0.8  # of the methods that take the parameter
+
+
+def scoping(flow: FunctionFlow) -> list[Param]:
+    """The optional parameters that are all that scopes some query by id of a function."""
+    return [
+        param
+        for param in flow.function.facts.params
+        if param.default in EMPTY
+        and any(row.by_id and not row.guards and _scopes(param.name, row.predicate) for row in flow.lookups)
+    ]
+
+
+def _scopes(name: str, predicate: Value) -> bool:
+    roots = {carrier.partition(".")[0] for carrier in predicate.carriers | predicate.maybe}
+    return name in roots and roots <= {name, "**"}
+
+
+def scoped_by(view: View) -> list[Param]:
+    """The optional parameters that hold a boundary and are all that scopes a query of the function."""
+    vocabulary = view.analysis.vocabulary
+    return [
+        param
+        for param in scoping(view.flow)
+        if vocabulary.is_strict(param.name) or vocabulary.is_identity(param.annotation)
+    ]
+
+
+def required_beside(view: View, name: str) -> list[Function]:
+    """The methods of the same class that require a parameter of this name; empty where they do not agree."""
+    function = view.function
+    beside = [
+        (row, param.default)
+        for row in view.analysis.project.functions(view.path).values()
+        if function.facts.owner and row.facts.owner == function.facts.owner and row != function
+        for param in row.facts.params
+        if param.name == name
+    ]
+    required = [row for row, default in beside if default is None]
+    agree = len(required) >= FEWEST_PEERS and len(required) >= PEER_SHARE * len(beside)
+    return required if agree else []

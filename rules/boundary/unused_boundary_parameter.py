@@ -1,0 +1,48 @@
+"""BND106: the principal is accepted, or held, and never reaches the data access."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from boundlint.flow.records import is_support
+from boundlint.flow.unused import held_and_unused, taken_and_unused
+from boundlint.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from boundlint.flow.view import View
+
+
+def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a function that has a boundary, does not use it, and queries a customers' model without one."""
+    facts = view.function.facts
+    if view.location(node).line not in (facts.line, facts.start):
+        return
+    bare = [
+        row for row in view.flow.lookups if row.bare and not row.by_id and not row.via and not row.created
+    ]
+    if not bare:
+        return
+    name, evidence = taken_and_unused(view) or held_and_unused(view) or ("", "")
+    if not name:
+        return
+    query = bare[0]
+    yield Problem(
+        f"{facts.qualname} has `{name}` and never uses it: {query.call} touches {query.model} rows of every tenant",
+        f"compare {name} in the query",
+        "medium",
+        "auditor" if is_support(view) else "regular",
+        "",
+        (evidence, f"{query.model} is a customers' model: {query.statement[:80]}"),
+    )
+
+
+RULE = Rule(
+    code="BND106",
+    name="unused-boundary-parameter",
+    severity="warning",
+    summary="the principal is accepted and never reaches the data access",
+    visit={"FunctionDef": check_function},
+)

@@ -1,0 +1,50 @@
+"""BND502: the parent is authorized, the child is loaded by its own id alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from boundlint.flow.records import (
+    VERBS,
+    confidence_of,
+    is_told_below,
+    open_lookups,
+    parent_of,
+    record_evidence,
+)
+from boundlint.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from boundlint.flow.view import View
+
+
+def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a query by a child's id in a function that checks the parent's id and nothing else."""
+    for lookup in open_lookups(node, view):
+        parent = parent_of(view, lookup)
+        if not parent or lookup.dropped:
+            continue
+        found = record_evidence(view, lookup)
+        if not found.outside or is_told_below(view, lookup):
+            continue
+        yield Problem(
+            f"{lookup.call} {VERBS[lookup.effect]} a {lookup.model} by {lookup.ids[0]} alone: {parent} is checked, but nothing ties the {lookup.model} to it",
+            f"add {parent} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",
+            confidence_of(found),
+            "regular" if found.strong else "auditor",
+            "",
+            found.facts,
+            (*lookup.trace, *found.trace),
+        )
+
+
+RULE = Rule(
+    code="BND502",
+    name="unbound-child-record",
+    severity="error",
+    summary="the parent is authorized, the child is loaded by its own id alone",
+    visit={"Call": check_call},
+)

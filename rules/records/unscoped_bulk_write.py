@@ -1,0 +1,45 @@
+"""BND506: update or delete over many rows of a tenant-owned model with no boundary predicate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from boundlint.flow.records import boundary_at_hand, is_support
+from boundlint.rule import Problem, Rule
+
+if TYPE_CHECKING:
+    import libcst as cst
+
+    from boundlint.flow.view import View
+
+
+def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a change of all rows that match, whosever they are."""
+    for lookup in view.lookups(node):
+        if lookup.effect == "read" or lookup.by_id or not lookup.bare or lookup.via:
+            continue
+        held = boundary_at_hand(view)
+        verb = "deletes" if lookup.effect == "delete" else "changes"
+        which = (
+            f"all {lookup.model} rows by {', '.join(sorted(lookup.columns)[:2])}"
+            if lookup.columns
+            else f"all {lookup.model} rows"
+        )
+        yield Problem(
+            f"{lookup.call} {verb} {which}, of every tenant",
+            f"compare {held[0]} in the query" if held else "compare the boundary in the query",
+            "high" if held else "low",
+            "regular" if held and not is_support(view) else "auditor",
+            "",
+            (f"at hand: {', '.join(held[:3])}",) if held else (),
+        )
+
+
+RULE = Rule(
+    code="BND506",
+    name="unscoped-bulk-write",
+    severity="error",
+    summary="update or delete over many rows of a tenant-owned model with no boundary predicate",
+    visit={"Call": check_call},
+)
