@@ -49,6 +49,18 @@ def has_component(key: str, wanted: str, delimiters: str) -> bool:
     )
 
 
+def carries(name: object, active: Active, levels: Levels) -> bool:
+    """Whether the name of a collection, index or partition carries each required id: `acme_notes`, `notes.acme`.
+
+    Stores allow few characters in such names, so that `_` and `.` separate here as well.
+    """
+    text = text_of(name)
+    return bool(active.ids) and all(
+        re.search(rf"(?:^|[^A-Za-z0-9-]){re.escape(active.ids[level])}(?:[^A-Za-z0-9-]|$)", text)
+        for level in levels.required_for(active.ids)
+    )
+
+
 def judge_keys(
     keys: Iterable[object],
     active: Active,
