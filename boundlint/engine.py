@@ -182,7 +182,8 @@ def _analyze(
     rules = tuple(rule for rule in registry.rules if settings.selects(rule.code))
     wanting = [rule.wants for rule in rules if rule.wants is not None]
     wanted = [row for row in project.all_functions() if any(wants(row.facts) for wants in wanting)]
-    for function in dict.fromkeys(flow.outermost(function) for function in (*marked, *wanted)):
+    leaving = flow.mark_effects(reported, (*marked, *wanted))
+    for function in dict.fromkeys(flow.outermost(function) for function in (*marked, *wanted, *leaving)):
         by_file[function.path].append(function)
     work = Judge(flow, by_file, rules, sources)
     todo = [path for path in reported if path in by_file]

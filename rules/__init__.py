@@ -35,6 +35,12 @@ MODULES = (
     "cache.tenant_unaware_cache_key",
     "cache.memoized_customer_data",
     "cache.incomplete_response_cache_key",
+    "jobs.job_without_boundary",
+    "jobs.resumed_job_not_revalidated",
+    "jobs.boundary_lost_in_thread",
+    "logs.customer_content_in_log",
+    "logs.log_without_boundary",
+    "artifacts.shared_temp_artifact",
 )
 
 

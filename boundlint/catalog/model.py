@@ -7,12 +7,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal[
-    "memory", "retrieval", "cache", "database", "queue", "log", "llm", "checkpoint", "file", "tool"
+    "memory",
+    "retrieval",
+    "cache",
+    "database",
+    "queue",
+    "log",
+    "llm",
+    "checkpoint",
+    "file",
+    "tool",
+    "context",
 ]
 Effect = Literal["read", "write", "delete", "enqueue", "admin", "none"]
 Layer = Literal["framework", "client", "transport"]
 Form = Literal["method", "function", "decorator", "constructor", "marker"]
 Injection = Literal["visible", "hidden_safe", "hidden_overridable"]
+Runs = Literal["context", "thread", "process", "worker"]
 
 # Roles whose value can bind an operation to a boundary.
 SCOPE_ROLES = frozenset(
@@ -130,7 +141,9 @@ class Operation:
     `twin` is the async counterpart.  `binders` say who else can carry the scope: `constructor`,
     `chained`, `terminal`; `impossible` marks by-id operations that cannot carry one.  `drops` names what
     a cache decorator's default key leaves out (`self`, `request`, `args`).  For tools `injection` maps the
-    way context is injected to whether the model can override it.
+    way context is injected to whether the model can override it.  `runs` says where the work runs that a
+    call hands over: `context` (the caller's context variables come along), `thread` and `process` (they do
+    not), `worker` (a job, later and elsewhere).
     """
 
     target: str
@@ -146,6 +159,7 @@ class Operation:
     binders: tuple[str, ...] = ()
     drops: tuple[str, ...] = ()
     injection: Injection | None = None
+    runs: Runs | None = None
     scoped: str = ""
     unscoped_example: str = ""
     scoped_example: str = ""

@@ -18,6 +18,7 @@ from boundlint.catalog.model import (
     Kind,
     Layer,
     Operation,
+    Runs,
 )
 from boundlint.catalog.versions import split_requirement
 
@@ -30,6 +31,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "form": get_args(Form),
     "layer": get_args(Layer),
     "injection": get_args(Injection),
+    "runs": get_args(Runs),
     "role": tuple(sorted(ROLES)),
     "binders": _BINDERS,
 }
@@ -61,6 +63,7 @@ _OPERATION_KEYS: dict[str, type] = {
     "binders": list,
     "drops": list,
     "injection": str,
+    "runs": str,
     "args": list,
     "versions": str,
     "scoped": str,
@@ -190,7 +193,7 @@ def parse_operation(table: Mapping[str, Any], place: Place) -> Operation:
     for key in ("target", "kind", "effect"):
         if key not in table:
             raise place.error(f"'{key}' is missing")
-    for key in ("kind", "effect", "form", "layer", "injection"):
+    for key in ("kind", "effect", "form", "layer", "injection", "runs"):
         if key in table:
             _check_choice(key, table[key], place, key)
     if "versions" in table:
@@ -218,6 +221,7 @@ def parse_operation(table: Mapping[str, Any], place: Place) -> Operation:
         binders=_strings(table, "binders", place),
         drops=_strings(table, "drops", place),
         injection=table.get("injection"),
+        runs=table.get("runs"),
         scoped=table.get("scoped", ""),
         unscoped_example=table.get("unscoped_example", ""),
         scoped_example=table.get("scoped_example", ""),

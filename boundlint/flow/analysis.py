@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import builtins
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from boundlint.catalog.model import Operation
@@ -15,8 +15,10 @@ from boundlint.flow.builders import KeyBuilders
 from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.dispatch import Dispatch
+from boundlint.flow.effects import binds_logs, effects, hands_over, leaves_something, methods_of
 from boundlint.flow.guards import authorized_params
 from boundlint.flow.interpret import Environment, Interpreter
+from boundlint.flow.jobs import Jobs
 from boundlint.flow.latefilter import late_filters
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.overwrites import may_overwrite, overwrites
@@ -29,6 +31,7 @@ from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionF
 from boundlint.index.dependencies import injected
 from boundlint.index.entries import Entry, entry_point
 from boundlint.index.isolation import Isolation
+from boundlint.index.logged import LEVELS
 from boundlint.index.models import find_models, service_models
 from boundlint.index.project import Class, Function, Project
 from boundlint.index.receivers import Receivers
@@ -95,6 +98,14 @@ class Flow:
             for name, operation in table.items()
             if operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS
         )
+        self.log_methods = methods_of(receivers.lookup, "log", "write")
+        self.trace_methods = self.log_methods - LEVELS
+        self.written_methods = methods_of(receivers.lookup, "file", "write")
+        self.file_methods = self.written_methods | methods_of(receivers.lookup, "file", "delete")
+        self.queue_methods = methods_of(receivers.lookup, "queue", "enqueue")
+        self._effects_alone: frozenset[Function] = frozenset()
+        self.jobs = Jobs(self)
+        self._logs_carry: bool | None = None
         self._calls_named: dict[str, list[tuple[Function, str]]] = defaultdict(list)
         self._callers_of: dict[str, dict[Function, list[Function]]] = {}
 
@@ -152,6 +163,41 @@ class Flow:
             if not bodies:
                 return False
         return may_serve(facts) or self.entry(function) in ("route", "tool")
+
+    def mark_effects(self, paths: Iterable[str], followed: Iterable[Function]) -> list[Function]:
+        """The functions of some files that log content, write files or hand work over, the nested ones by the outermost.
+
+        Those that no one follows for another reason, and that hand nothing over, are looked at for that alone.
+        """
+        found: list[Function] = []
+        alone: set[Function] = set()
+        known = {self.outermost(function) for function in followed}
+        for function in (row for path in paths for row in self.project.functions(path).values()):
+            handing = hands_over(self, function)
+            if handing or leaves_something(self, function):
+                outer = self.outermost(function)
+                found.append(outer)
+                if handing:
+                    known.add(outer)
+                alone.add(outer)
+        self._effects_alone = frozenset(alone - known)
+        return found
+
+    def look_at(self, function: Function) -> FunctionFlow | None:
+        """What the rules are shown of a function."""
+        found = (
+            FunctionFlow(function, CONSTANT, (), self.reach_of(function))
+            if function in self._effects_alone
+            else self.flow_of(function)
+        )
+        left = effects(self, function, self._body) if found is not None else None
+        return replace(found, effects=left) if found is not None and left is not None else found
+
+    def logs_carry_boundary(self) -> bool:
+        """Whether the project adds a boundary to its log lines by itself: a filter, a bound logger, a context."""
+        if self._logs_carry is None:
+            self._logs_carry = any(binds_logs(self, row) for row in self.project.all_functions())
+        return self._logs_carry
 
     def queries(self, function: Function) -> tuple[str, ...]:
         """Type names of the customers' models that a function queries, by its facts alone."""

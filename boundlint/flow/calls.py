@@ -237,7 +237,7 @@ class Calls:
         if (
             operation.kind == "database"
             or operation.effect in QUIET_EFFECTS
-            or operation.form not in CALLED_FORMS
+            or (operation.form not in CALLED_FORMS and operation.runs is None)
         ):
             return marked(everything, "data" if operation.kind == "database" else "external")
         if operation.form == "function":

@@ -27,7 +27,7 @@ def judge_file(
     flow: Flow, path: str, functions: Iterable[Function], lines: Sequence[str], rules: Sequence[Rule]
 ) -> list[Finding]:
     """The findings of one file. `functions` are its marked functions, `lines` its source."""
-    flows = [found for function in functions if (found := flow.flow_of(function)) is not None]
+    flows = [found for function in functions if (found := flow.look_at(function)) is not None]
     wanting = [rule.wants for rule in rules if rule.wants is not None]
     suspecting = [rule.suspects for rule in rules if rule.suspects is not None]
     suspects = [

@@ -12,6 +12,7 @@ from boundlint.index.project import Function
 
 if TYPE_CHECKING:
     from boundlint.flow.credentials import CredentialUse
+    from boundlint.flow.effects import Effects
     from boundlint.flow.lookups import Lookup
     from boundlint.flow.overwrites import Overwrite
     from boundlint.flow.provenance import Claim
@@ -240,6 +241,7 @@ class FunctionFlow:
     overwrites: tuple[Overwrite, ...] = ()
     credentials: tuple[CredentialUse, ...] = ()
     checks: frozenset[str] = NONE
+    effects: Effects | None = None
 
     @property
     def obligations(self) -> tuple[Access, ...]:

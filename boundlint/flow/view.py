@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from boundlint.findings import Location, TraceStep
 from boundlint.flow.credentials import CredentialUse
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import libcst as cst
 
     from boundlint.flow.analysis import Flow
+    from boundlint.flow.artifacts import Artifact
+    from boundlint.flow.logs import Anonymous, Disclosure
+
+Left = TypeVar("Left", "Disclosure", "Anonymous", "Artifact")
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,22 @@ class View:
             return iter(())
         span = self._span(node)
         return (row for row in self.flow.credentials if row.span == span)
+
+    def disclosures(self, node: cst.CSTNode) -> Iterator[Disclosure]:
+        """What a log call node writes of customers' content."""
+        return self._left(node, self.flow.effects.disclosures if self.flow.effects else ())
+
+    def anonymous_events(self, node: cst.CSTNode) -> Iterator[Anonymous]:
+        """The audit event without a tenant or trace id that a call node writes."""
+        return self._left(node, self.flow.effects.anonymous if self.flow.effects else ())
+
+    def artifacts(self, node: cst.CSTNode) -> Iterator[Artifact]:
+        """The files that a call node writes where customers meet."""
+        return self._left(node, self.flow.effects.artifacts if self.flow.effects else ())
+
+    def _left(self, node: cst.CSTNode, rows: Iterable[Left]) -> Iterator[Left]:
+        span = self._span(node) if rows else None
+        return (row for row in rows if (row.line, row.column, row.end_line, row.end_column) == span)
 
     def post_filters(self, node: cst.CSTNode) -> Iterator[PostFilter]:
         """The comparisons after the ranking that a comparison node makes."""

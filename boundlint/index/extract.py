@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from boundlint.index import logged
 from boundlint.index.facts import ClassFacts, Field, FileFacts, FunctionFacts, Param
 from boundlint.index.texts import kind_of
 
@@ -68,6 +69,7 @@ class _Scope:
         "columns",
         "given",
         "keys",
+        "logged",
         "names",
         "returned",
         "stored",
@@ -84,6 +86,7 @@ class _Scope:
         self.columns: dict[str, set[str]] = {}
         self.stored: dict[str, None] = {}
         self.texts: dict[str, None] = {}
+        self.logged: set[str] = set()
         self.given: dict[str, set[str]] = {}
 
     def dumped_given(self) -> dict[str, str]:
@@ -132,6 +135,7 @@ class _Extractor:
                 list(scope.texts),
                 " ".join(sorted(scope.keys)),
                 scope.dumped_given(),
+                " ".join(sorted(scope.logged)),
             )
         )
         return FileFacts(
@@ -235,6 +239,8 @@ class _Extractor:
         scope.call_lines.append(node.lineno)
         if node.args and path.rpartition(".")[2] in KEY_READERS:
             _note_key(node.args[1 if path == "getattr" and len(node.args) > 1 else 0], scope)
+        if path.rpartition(".")[2] in logged.LEVELS:
+            scope.logged |= logged.mentioned(node)
         if path[:1].isupper() and node.keywords:
             root = re.split(r"[.(\[]", path, maxsplit=1)[0]
             scope.columns.setdefault(root, set()).update(row.arg for row in node.keywords if row.arg)
@@ -353,6 +359,7 @@ class _Extractor:
                 list(scope.texts),
                 " ".join(sorted(scope.keys)),
                 scope.dumped_given(),
+                " ".join(sorted(scope.logged)),
             )
         )
 

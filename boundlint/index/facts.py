@@ -31,7 +31,8 @@ class FunctionFacts(NamedTuple):
     attributes and items that it assigns, `texts` the kinds of the texts in it (see `boundlint.index.texts`).
     `keys` are the constant keys it reads (`data["key"]`, `data.get("key")`), separated by blanks; `given` pairs
     a keyword of a call that may name a boundary (`workspace__slug`) with the plain names given to it, where they
-    differ.
+    differ; `logged` are the names that its log calls
+    mention.
     """
 
     qualname: str
@@ -54,6 +55,7 @@ class FunctionFacts(NamedTuple):
     texts: list[str]
     keys: str
     given: dict[str, str]
+    logged: str = ""
 
     @property
     def name(self) -> str:

@@ -156,7 +156,11 @@ class Receivers:
                 ):
                     return self.callee(function, value)
             return UNKNOWN
-        return self._named(function, name) or UNKNOWN
+        found = self._named(function, name)
+        if found is not None:
+            return found
+        built_in = self.lookup.functions.get(f"builtins.{name}")
+        return Callee("operation", operation=built_in) if built_in is not None else UNKNOWN
 
     def _named(self, function: Function, dotted: str) -> Callee | None:
         symbol = self.project.resolve(function.path, dotted)
@@ -171,6 +175,17 @@ class Receivers:
             if operation is not None:
                 return Callee("operation", operation=operation)
             return Callee("external", external=symbol.name)
+        return None
+
+    def _task(self, function: Function) -> Typed | None:
+        """The client that a decorator makes of a project function: `@app.task` makes a task of it."""
+        module = self.project.functions(function.path)[""]
+        for decorator in function.facts.decorators:
+            callee = self.callee(module, decorator.partition("(")[0].strip())
+            target = callee.operation.target if callee.operation is not None else callee.external
+            made = self.lookup.made_by(target) if target else None
+            if made is not None:
+                return Typed(made, callee.confidence)
         return None
 
     def _method(self, typed: Typed, method: str) -> Callee:
@@ -248,6 +263,8 @@ class Receivers:
             return Typed(symbol.cls.name, is_class=True)
         if symbol.kind == "external":
             return Typed(symbol.name, is_class=True) if symbol.name in self.lookup.clients else None
+        if symbol.function is not None:
+            return self._task(symbol.function)
         if symbol.kind != "variable":
             return None
         module = self.project.functions(symbol.path)[""]
@@ -297,6 +314,8 @@ class Receivers:
             return None
         if symbol.cls is not None:
             return Typed(symbol.cls.name, is_class=True)
+        if symbol.function is not None:
+            return self._task(symbol.function)
         if symbol.kind == "external" and symbol.name in self.lookup.clients:
             return Typed(symbol.name, is_class=True)
         if symbol.kind == "variable":

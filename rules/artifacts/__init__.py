@@ -1,0 +1,1 @@
+"""Files and profiles that outlive a call."""

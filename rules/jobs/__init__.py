@@ -1,0 +1,1 @@
+"""Jobs and threads: work that runs later or elsewhere."""
