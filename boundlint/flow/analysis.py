@@ -15,7 +15,14 @@ from boundlint.flow.builders import KeyBuilders
 from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.dispatch import Dispatch
-from boundlint.flow.effects import binds_logs, effects, hands_over, leaves_something, methods_of
+from boundlint.flow.effects import (
+    binds_logs,
+    effects,
+    hands_over,
+    leaves_something,
+    methods_of,
+    telling_methods,
+)
 from boundlint.flow.guards import authorized_params
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.jobs import Jobs
@@ -101,6 +108,7 @@ class Flow:
         self.log_methods = methods_of(receivers.lookup, "log", "write")
         self.trace_methods = self.log_methods - LEVELS
         self.written_methods = methods_of(receivers.lookup, "file", "write")
+        self.by_method = telling_methods(receivers.lookup)
         self.file_methods = self.written_methods | methods_of(receivers.lookup, "file", "delete")
         self.queue_methods = methods_of(receivers.lookup, "queue", "enqueue")
         self._effects_alone: frozenset[Function] = frozenset()

@@ -97,7 +97,7 @@ class _Search:
         if called.rpartition(".")[2] not in self.flow.file_methods:
             return None
         callee = self.flow.receivers.callee(self.function, called)
-        operation = callee.operation
+        operation = callee.operation or self.flow.by_method.get(called.rpartition(".")[2])
         if operation is None or operation.kind != "file" or operation.effect != "write":
             return None
         given = {row.role: _argument(node, row.position, row.keyword) for row in operation.args}
@@ -309,6 +309,14 @@ class _Search:
                 return node.args[0]
         return None
 
+    def _is_boundary(self, name: str) -> bool:
+        """Whether a parameter holds a boundary: what is made from it is one customer's."""
+        vocabulary = self.flow.vocabulary
+        return vocabulary.is_strict(name) or any(
+            param.name == name and vocabulary.is_identity(param.annotation)
+            for param in self.function.facts.params
+        )
+
     def is_handed_in(self, node: ast.expr, line: int, depth: int) -> bool:
         """Whether a written value comes from outside: a parameter, a request, a response, and no constant."""
         if depth > DEEPEST:
@@ -322,7 +330,9 @@ class _Search:
             looped = self.known.elements_of(node.id)
             if looped is not None and origin is None:
                 return self.is_handed_in(looped, line, depth + 1)
-            return self.known.is_param(node.id) and bool(HANDED_IN.match(node.id.lower()))
+            if not self.known.is_param(node.id):
+                return False
+            return bool(HANDED_IN.match(node.id.lower())) or self._is_boundary(node.id)
         if isinstance(node, ast.Attribute):
             if node.attr in ("content", "text", "body", "file", "data") and not path_of(node).startswith(
                 "self."

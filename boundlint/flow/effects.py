@@ -15,7 +15,7 @@ from boundlint.index.project import Function
 
 if TYPE_CHECKING:
     from boundlint.catalog.lookup import Lookup
-    from boundlint.catalog.model import Kind
+    from boundlint.catalog.model import Kind, Operation
     from boundlint.flow.analysis import Flow
 
 
@@ -28,6 +28,16 @@ def methods_of(lookup: Lookup, kind: Kind, *effects: str) -> frozenset[str]:
         for name, operation in table.items()
         if operation.kind == kind and operation.effect in effects
     )
+
+
+def telling_methods(lookup: Lookup) -> dict[str, Operation]:
+    """The methods that write a file and whose name says so by itself (`write_bytes`), on whatever they are called."""
+    return {
+        name: operation
+        for table in lookup.methods.values()
+        for name, operation in table.items()
+        if operation.kind == "file" and operation.effect == "write" and "_" in name
+    }
 
 
 def leaves_something(flow: Flow, function: Function) -> bool:

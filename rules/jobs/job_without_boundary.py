@@ -47,6 +47,17 @@ def check_job(access: Access, view: View) -> Iterable[Problem]:
             facts,
         )
         return
+    dropped = sorted(set(view.flow.unused) & set(reach))
+    if dropped and access.function == view.function and carriers_nearby(access, view):
+        yield Problem(
+            f"{access.operation.target} enqueues {access.source_of('payload')} alone, and {dropped[0]} goes nowhere",
+            f"put {dropped[0]} (or a snapshot of it) into the payload, as the other jobs here do",
+            "medium",
+            "auditor" if support else "regular",
+            access.operation.target,
+            tuple(f"a job that carries it: {place}" for place in carriers_nearby(access, view)[:2]),
+        )
+        return
     payload = access.value_of("payload")
     sources = " ".join(row.source for row in access.passed)
     if (
@@ -69,6 +80,16 @@ def check_job(access: Access, view: View) -> Iterable[Problem]:
 def suspects(flow: FunctionFlow) -> bool:
     """A function that enqueues a job."""
     return any(row.operation.runs == "worker" for row in flow.accesses)
+
+
+def carriers_nearby(access: Access, view: View) -> list[str]:
+    """Where other functions of the same class or module enqueue jobs with a boundary."""
+    return [
+        f"{row.function.path}:{row.line}"
+        for flow in view.siblings
+        for row in flow.accesses
+        if row.operation.runs == "worker" and row.scope.carriers and row.function != access.function
+    ]
 
 
 RULE = Rule(
