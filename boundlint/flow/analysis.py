@@ -29,9 +29,10 @@ from boundlint.flow.jobs import Jobs
 from boundlint.flow.latefilter import late_filters
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.overwrites import may_overwrite, overwrites
-from boundlint.flow.provenance import data_scopes, may_serve
+from boundlint.flow.provenance import data_scopes
 from boundlint.flow.shared import SharedObjects, may_share
 from boundlint.flow.slices import Slices
+from boundlint.flow.sources import may_serve
 from boundlint.flow.tools import Tool, find_tools
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from boundlint.findings import TraceStep
-from boundlint.flow.provenance import Claim, names_identity
+from boundlint.flow.claims import Claim
+from boundlint.flow.sources import names_identity
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.view import View
 from boundlint.index.entries import dependencies_of, filler, is_privileged

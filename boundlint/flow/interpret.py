@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
 from boundlint.flow import names
+from boundlint.flow.claims import as_part
 from boundlint.flow.credentials import Credentials
 from boundlint.flow.deviance import SiblingCalls
 from boundlint.flow.joins import Joins
 from boundlint.flow.lookups import Lookups
-from boundlint.flow.provenance import Claims, as_part
+from boundlint.flow.provenance import Claims
 from boundlint.flow.shared import Shared
 from boundlint.flow.values import (
     CONSTANT,

@@ -11,11 +11,11 @@ from boundlint.findings import Confidence, TraceStep
 from boundlint.index.project import Function
 
 if TYPE_CHECKING:
+    from boundlint.flow.claims import Claim
     from boundlint.flow.credentials import CredentialUse
     from boundlint.flow.effects import Effects
     from boundlint.flow.lookups import Lookup
     from boundlint.flow.overwrites import Overwrite
-    from boundlint.flow.provenance import Claim
     from boundlint.flow.shared import SharedWrite
 
 Verdict = Literal["scoped", "maybe", "open", "unknown", "unscoped"]

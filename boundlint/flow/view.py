@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from boundlint.findings import Location, TraceStep
+from boundlint.flow.claims import Claim
 from boundlint.flow.credentials import CredentialUse
 from boundlint.flow.lookups import Lookup
 from boundlint.flow.overwrites import Overwrite
-from boundlint.flow.provenance import Claim
 from boundlint.flow.shared import SharedWrite
 from boundlint.flow.usage import Usage, usage_of
 from boundlint.flow.values import Access, FunctionFlow, Oddity, PostFilter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Confidence, Persona
 from boundlint.flow.choosers import Chosen, chosen
-from boundlint.flow.provenance import Claim
+from boundlint.flow.claims import Claim
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.rule import Problem, Rule
 

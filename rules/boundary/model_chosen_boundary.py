@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from boundlint.flow.choosers import chosen
-from boundlint.flow.provenance import Claim
+from boundlint.flow.claims import Claim
 from boundlint.rule import Problem, Rule
 
 if TYPE_CHECKING:
