@@ -68,9 +68,8 @@ def chosen(view: View, claim: Claim) -> Chosen:
     guarded = any(not FURNISHES.search(name.lower()) for name in own) or any(
         "dependencies=" in row for row in facts.decorators
     )
-    peers = (
-        not (shown or arrives or guarded) and len(known) >= PEERS and len(known) >= AGREEMENT * len(routes)
-    )
+    served = view.analysis.entry(function) == "route" and not (shown or arrives or guarded)
+    peers = served and len(known) >= PEERS and len(known) >= AGREEMENT * len(routes)
     rows = []
     if principals:
         rows.append(f"in reach: {', '.join(principals[:3])}")

@@ -93,10 +93,7 @@ class Claims(Sources):
         about = bool(value.marks & {SERVER, CONTEXT}) and not claims_in(value)
         if CERTAIN_PRIVILEGE.search(text) or (value.marks & {SERVER, CONTEXT} and PRIVILEGE.search(text)):
             self.privileged = True
-        bare = test.operand if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not) else test
-        if isinstance(bare, ast.Compare) and isinstance(bare.comparators[0], ast.Constant):
-            bare = bare.left
-        if about and isinstance(bare, (ast.Name, ast.Attribute)):
+        if about and _asks_presence(test):
             return "presence"
         return "principal" if about else ""
 
@@ -308,6 +305,19 @@ class Claims(Sources):
             hit |= {mark for mark in lookup.id_value.marks if mark in own}
             step = TraceStep(lookup.function.path, lookup.line, f"{lookup.model} is queried by it here")
             self.reach(hit, f"the query on {lookup.model}", (step, *lookup.trace))
+
+
+def _asks_presence(test: ast.expr) -> bool:
+    """Whether a condition only asks if something is there: `user`, `user is not None`, `hasattr(state, "user")`."""
+    if isinstance(test, ast.BoolOp):
+        return all(_asks_presence(part) for part in test.values)
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return _asks_presence(test.operand)
+    if isinstance(test, ast.Compare):
+        return isinstance(test.comparators[0], ast.Constant) and _asks_presence(test.left)
+    if isinstance(test, ast.Call):
+        return path_of(test.func) in ("hasattr", "getattr", "bool")
+    return isinstance(test, (ast.Name, ast.Attribute))
 
 
 def _is_check(name: str) -> bool:

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 PRINCIPAL_PARTS = frozenset("user auth principal identity account tenant organization workspace".split())
 CONTEXT_PARTS = frozenset("state session app scope".split())
 REQUEST_ROOTS = frozenset("request req info websocket ws".split())
-REQUEST_READER = re.compile(
-    r"^_?(?:a?get|read|parse|load)_(?:request_)?(?:json|body|data|payload|params)(?:_data|_body)?$"
-)
+REQUEST_READER = re.compile(r"^_?a?(?:get|read|parse)_request_(?:json|body|data|payload|params)$|^get_json$")
 READERS = frozenset("get pop getlist get_list getall getone setdefault".split())
 PASSING = frozenset(
     "json get_json form body data model_dump dict copy deepcopy loads to_dict items values str UUID int strip lower cast "
@@ -160,7 +158,11 @@ class Sources:
         return NONE
 
     def _helper_marks(self, param: Param) -> frozenset[str]:
-        if param.name == "request":
+        if (
+            param.name == "request"
+            and not COLLECTION.match(param.annotation or "?")
+            and param.annotation != "dict"
+        ):
             return frozenset({INBOUND})
         if HANDED_NAME.search(param.name):
             return frozenset({INBOUND, HANDED})

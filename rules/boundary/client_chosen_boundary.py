@@ -45,6 +45,12 @@ def check_read(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         )
 
 
+def same_level(claim: Claim) -> bool:
+    """Whether a principal at hand is of the claim's level: an object holds all levels, a single id only its own."""
+    ids = [re.findall(r"\w+", name)[-1] for name in claim.principals if re.search(r"\w", name)]
+    return not ids or any(not name.endswith("_id") or name.split("_")[-2] in claim.label for name in ids)
+
+
 def message_of(claim: Claim, principal: str) -> str:
     """What is wrong, in one line."""
     if claim.use == "state":
@@ -72,6 +78,8 @@ def judge(claim: Claim, found: Chosen) -> tuple[Confidence, Persona]:
         return "medium", "regular" if claim.trusted and claim.level == "tenant" else "pedantic"
     if claim.principal_used or claim.where == HEADER:
         return "low", "auditor" if claim.together else "pedantic"
+    if not same_level(claim):
+        return "low", "pedantic"
     if claim.guarded and not WRITES.search(claim.target.rpartition(".")[2]):
         return "low", "pedantic"  # it narrows what a check has let through
     return "medium", "regular"
