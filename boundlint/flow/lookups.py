@@ -274,7 +274,7 @@ class Lookups:
         if row.scoped:
             return
         for source in row.ids:
-            check = self.checked_ids.get(source)
+            check = self.checked_ids.get(source) or self.checked_ids.get(_record(source))
             if check is not None and (check.firm or check.line <= row.line):
                 yield check.reason
         for source in row.values - set(row.ids[:1]):
@@ -453,7 +453,7 @@ class Lookups:
                 for origin in _origins(value):
                     self._protect(origin, reason)
         for value, argument in rows:
-            for part in [argument, *(argument.elts if isinstance(argument, (ast.List, ast.Tuple)) else ())]:
+            for part in _parts(argument, named):
                 if (
                     isinstance(part, (ast.Name, ast.Attribute, ast.Subscript, ast.Call))
                     and not value.is_constant
@@ -480,6 +480,21 @@ class Lookups:
         for key, lookup in self.found.items():
             if lookup.mark == QUERY + origin and reason not in lookup.guards:
                 self.found[key] = replace(lookup, guards=(*lookup.guards, reason))
+
+
+def _parts(argument: ast.expr, named: bool) -> Iterator[ast.expr]:
+    """What an argument of a check is about: itself, its elements, and what a policy in it is given."""
+    yield argument
+    if isinstance(argument, (ast.List, ast.Tuple)):
+        yield from argument.elts
+    if named and isinstance(argument, ast.Call):  # `authorize(user, Policy.update(record))`
+        yield from argument.args
+
+
+def _record(source: str) -> str:
+    """The variable that holds the record whose id a source is; "" for what is no part of one, or of `self`."""
+    root, dot, _ = source.partition(".")
+    return root if dot and root.isidentifier() and root not in ("self", "cls", "request") else ""
 
 
 def _dropped(lookup: Lookup, predicate: Value, callee: Function, bound: Mapping[str, Value]) -> str:

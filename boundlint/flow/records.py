@@ -81,6 +81,7 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
     peers, peer_facts, trace = _peers(view, lookup)
     facts += peer_facts
     entry = analysis.entry(function) is not None
+    given_by_server = analysis.entry(function) == "job" or is_given_record(analysis, function, lookup)
     exposed, guarded = ((), 0) if entry else exposure(analysis, lookup)
     layer = layer_share(analysis, function)
     if layer < MOST_OF_LAYER and any(layer_share(analysis, caller) for caller in exposed):
@@ -100,7 +101,7 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
         guarded,
         is_privileged(function),
         bool(SUPPORT_PATH.search(function.path)),
-        from_outside(lookup, entry),
+        from_outside(lookup, entry) and not given_by_server,
         not lookup.via,
         reach,
         tuple(facts),
@@ -208,6 +209,17 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
     return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
 
 
+def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:
+    """Whether the function is handed a record of a model, and queries by it: `def entries_of(agent: Agent)`."""
+    annotations = {row.name: row.annotation for row in function.facts.params}
+    words = {word for source in lookup.ids for word in re.findall(r"\w+", annotations.get(source, ""))}
+    for word in words:
+        symbol = analysis.project.resolve(function.path, word)
+        if symbol is not None and symbol.cls is not None and symbol.cls.name in analysis.models:
+            return True
+    return False
+
+
 def layer_share(analysis: Flow, function: Function) -> float:
     """Which share of the functions beside this one that query hold a boundary; 0 where fewer than two do."""
     beside = [
@@ -244,6 +256,8 @@ def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]
                 if row.trace and (row.trace[-1].path, row.trace[-1].line) == sink
             ]
             if any(row.open for row in rows):
+                if analysis.entry(outer) == "job":
+                    continue  # its ids were made by the server
                 if analysis.entry(outer) is not None:
                     if any(row.open and from_outside(row, True) for row in rows):
                         exposed.append(outer)
