@@ -20,22 +20,27 @@ if TYPE_CHECKING:
     from boundlint.flow.interpret import Interpreter
 
 Place = Literal["module global", "class attribute", "singleton"]
-How = Literal["bound", "stored", "added", "made"]
+How = Literal["bound", "stored", "added", "made", "keyed"]
 ADDS = frozenset({"append", "appendleft", "add", "extend", "insert", "update", "setdefault", "put"})
 CONTAINERS = frozenset("dict list set defaultdict OrderedDict deque Counter".split())
 CONTAINER_NODES = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 PLAIN_BASES = frozenset(
     {"object", "ABC", "Generic", "Protocol"}
 )  # bases that do not treat class fields as columns
+# Marks of keys that may tell the customers apart although they name no boundary.
+TELLING = frozenset(
+    {"unknown", "id", "secret", "random", "data", "object", "external", "exception", "request"}
+)
 CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__", "__enter__", "__aenter__", "__set_name__"})
 
 
 @dataclass(frozen=True)
 class SharedWrite:
-    """One thing put into a shared object; what is put there under a variable key is not recorded.
+    """One thing put into a shared object.
 
     `how`: the name, class attribute or attribute itself is `bound` to the value, the value is `stored` under a
-    constant key or `added` to a collection, or the object was `made` to keep conversations and takes no boundary.
+    constant key or `added` to a collection, the object was `made` to keep conversations and takes no boundary,
+    or a value that depends on a boundary is `keyed` by parameters that do not hold it.
     `owned` says that the written expression names a boundary, so that an entry tells whose it is.
     """
 
@@ -212,7 +217,9 @@ class Shared:
         given: Sequence[ast.AST],
     ) -> None:
         if not self._constant(found.keys):
-            return
+            if how != "stored" or not self._is_keyed_short(found.keys, value):
+                return  # whatever varies may tell the customers apart
+            how = "keyed"
         owned = any(self._names_boundary(row) for row in given)
         span = _span(node)
         self.found[span] = SharedWrite(
@@ -228,8 +235,15 @@ class Shared:
         )
 
     def _constant(self, keys: Iterable[ast.expr]) -> bool:
-        """Whether all keys are constants; whatever varies may tell the customers apart."""
+        """Whether all keys are constants."""
         return all(value is NOTHING or value.is_constant for value in (self.run.value(key) for key in keys))
+
+    def _is_keyed_short(self, keys: Iterable[ast.expr], value: Value) -> bool:
+        """Whether a value depends on a boundary that its key, made of other parameters, does not hold."""
+        key = join([self.run.value(row) for row in keys])
+        if key.carriers or key.maybe or not key.params or key.marks & TELLING:
+            return False
+        return bool(value.carriers)
 
     def _is_keyed(self, given: ast.expr | None) -> bool:
         """`{**known, key: value}`: a mapping made anew, under a key that varies."""

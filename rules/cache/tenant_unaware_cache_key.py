@@ -9,6 +9,7 @@ from boundlint.findings import Persona
 from boundlint.flow.deviance import may_deviate
 from boundlint.flow.evidence import Evidence, confidence_of, evidence, is_cache, shown_key
 from boundlint.flow.outside import choice
+from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import Access
 from boundlint.rule import Problem, Rule
 
@@ -65,6 +66,24 @@ def check_choice(access: Access, view: View) -> Iterable[Problem]:
     )
 
 
+def check_assign(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a value that depends on a boundary, kept in a shared mapping under a key that does not hold it."""
+    for write in view.shared(node):
+        reach = view.analysis.reach_of(write.function)
+        if write.how != "keyed" or not reach or SUPPORT_PATH.search(view.path):
+            continue
+        lost = sorted(write.value.carriers)[0].removesuffix("()")
+        made = write.owned or bool({"object", "external", "data", "model"} & write.value.marks)
+        yield Problem(
+            f"`{write.holder}` is one mapping for all requests ({write.place}), and its key leaves out {lost}, which the value depends on",
+            f"make {lost} a part of the key",
+            "medium",
+            "regular" if made and not write.value.maybe else "pedantic",
+            facts=(f"in reach: {', '.join(reach[:4])}",),
+            trace=(write.declared,) if write.declared is not None else (),
+        )
+
+
 def is_digest_of_question(view: View, access: Access) -> bool:
     """A digest of the function's own arguments, for a value that depends on a boundary: no caller can mend it."""
     value = access.value_of("value")
@@ -94,6 +113,6 @@ RULE = Rule(
     name="tenant-unaware-cache-key",
     severity="error",
     summary="a cache read or write whose key carries no boundary while its value is customer data",
-    visit={"Call": check_call},
+    visit={"Call": check_call, "Assign": check_assign},
     wants=may_deviate,
 )

@@ -71,6 +71,8 @@ def persona_of(write: SharedWrite, view: View, reach: tuple[str, ...], called: b
     name = normal(write.name)
     if SUPPORT_PATH.search(view.path) or (write.name.lstrip("_").isupper() and write.place == "singleton"):
         return None  # tests, and settings of the process
+    if write.how == "keyed":
+        return None  # tenant-unaware-cache-key speaks
     if write.how == "made":
         return "pedantic" if "__name__" in view.function.facts.names.split() else "regular"
     served = bool(reach) or called or view.analysis.entry(write.function) is not None
