@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
     from boundlint.flow.view import View
 
+CHANGES = {"write": "writes outside of", "delete": "deletes beyond"}
+
 
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report a search whose scope arguments are known and hold no boundary, and a graph query over all nodes."""
     yield from check_graph_query(node, view)
     late = {(row.access.line, row.access.column) for row in view.flow.post_filters}
     for access in view.accesses(node):
+        if access.operation.kind == "retrieval" and access.operation.effect in CHANGES:
+            yield from check_change(access, view)
         if access.operation.kind != "retrieval" or access.operation.effect != "read":
             continue
         if (access.line, access.column) in late or is_begun(access.operation):
@@ -50,6 +54,27 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             found.facts,
             found.trace,
         )
+
+
+def check_change(access: Access, view: View) -> Iterable[Problem]:
+    """Report a write or deletion outside of the namespace or filter that its siblings keep to."""
+    takes = any(
+        row.role in ("namespace", "partition", "tenant", "filter", "where") for row in access.operation.args
+    )
+    if access.verdict != "unscoped" or not takes or "impossible" in access.operation.binders or access.via:
+        return
+    found = evidence(view, access)
+    if not found.peers or found.value or SUPPORT_PATH.search(view.path):
+        return
+    yield Problem(
+        f"{access.operation.target} {CHANGES[access.operation.effect]} the boundary that its siblings pass",
+        "pass the same namespace, partition or filter as the siblings do",
+        confidence_of(access, True),
+        "pedantic" if access.confidence == "low" else "regular",
+        access.operation.target,
+        found.facts,
+        found.trace,
+    )
 
 
 def check_graph_query(node: cst.CSTNode, view: View) -> Iterable[Problem]:
