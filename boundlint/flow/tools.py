@@ -123,7 +123,7 @@ class _Finder:
         operation = callee.operation
         if operation is not None and operation.kind == "tool":
             yield function, operation, callee.confidence != "low", _bound_in(decorator, operation)
-        elif callee.kind == "unknown" and "tool" in name.rpartition(".")[2]:
+        elif callee.kind in ("unknown", "function") and "tool" in name.rpartition(".")[2]:
             named = Operation(name, "tool", "none", form="decorator", injection="visible")
             yield function, named, False, ()
 
@@ -176,7 +176,7 @@ class _Finder:
 
 def _given(operation: Operation) -> bool:
     """Whether a call of the operation is handed functions that become tools."""
-    return operation.form != "decorator" and any(row.role in ("function", "tools") for row in operation.args)
+    return any(row.role in ("function", "tools") for row in operation.args)
 
 
 def _handed(node: ast.Call, operation: Operation) -> Iterable[ast.expr]:

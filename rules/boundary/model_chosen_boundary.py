@@ -53,7 +53,7 @@ def persona_of(claim: Claim, support: bool, certain: bool) -> Persona:
     if support:
         return "auditor"
     if not claim.queried:
-        return "pedantic" if claim.use == "used" and certain else "auditor"
+        return "pedantic" if claim.use != "nothing" and certain else "auditor"
     if claim.is_parameter and not certain:
         return "pedantic"
     return "regular"
