@@ -11,11 +11,12 @@ from boundlint.findings import Confidence, TraceStep
 from boundlint.flow.analysis import Flow
 from boundlint.flow.lookups import IDENTIFIER, QUERY, ROW, Lookup
 from boundlint.flow.usage import SUPPORT_PATH
+from boundlint.flow.values import NONE
 from boundlint.flow.view import View
 from boundlint.index.entries import is_privileged
 from boundlint.index.models import AUDIT
 from boundlint.index.project import Function
-from boundlint.index.vocabulary import normal
+from boundlint.index.vocabulary import is_model, normal
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -69,7 +70,7 @@ class RecordEvidence:
         if self.entry:
             return bool(self.reach) or self.principal or self.peers
         if self.exposed:
-            return self.layer or self.peers
+            return (self.layer or self.peers) and not self.guarded
         return self.direct and self.class_peers and not self.guarded
 
 
@@ -215,7 +216,7 @@ def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:
     words = {word for source in lookup.ids for word in re.findall(r"\w+", annotations.get(source, ""))}
     for word in words:
         symbol = analysis.project.resolve(function.path, word)
-        if symbol is not None and symbol.cls is not None and symbol.cls.name in analysis.models:
+        if symbol is not None and symbol.cls is not None and is_model(analysis.project, symbol.cls.facts):
             return True
     return False
 
@@ -259,7 +260,12 @@ def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]
                 if analysis.entry(outer) == "job":
                     continue  # its ids were made by the server
                 if analysis.entry(outer) is not None:
-                    if any(row.open and from_outside(row, True) for row in rows):
+                    checks = flow.checked if flow is not None else NONE
+                    if is_privileged(outer) or checks:
+                        guarded += (
+                            1  # for administrators, or it checks something: the query is no leak by itself
+                        )
+                    elif any(row.open and from_outside(row, True) for row in rows):
                         exposed.append(outer)
                 else:
                     further.append(outer)

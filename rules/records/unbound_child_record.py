@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,15 +31,28 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         found = record_evidence(view, lookup)
         if not found.outside or is_told_below(view, lookup):
             continue
+        sure = found.strong and not lookup.via and not is_compared_later(view, parent)
         yield Problem(
             f"{lookup.call} {VERBS[lookup.effect]} a {lookup.model} by {lookup.ids[0]} alone: {parent} is checked, but nothing ties the {lookup.model} to it",
             f"add {parent} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",
             confidence_of(found),
-            "regular" if found.strong else "auditor",
+            "regular" if sure else "auditor",
             "",
             found.facts,
             (*lookup.trace, *found.trace),
         )
+
+
+def is_compared_later(view: View, parent: str) -> bool:
+    """Whether the function compares an attribute of something with the parent's id: `message.channel_id != id`."""
+    facts = view.function.facts
+    text = "\n".join(view.lines[facts.start - 1 : facts.end])
+    name = re.escape(parent)
+    attribute = r"\w\.\w+\)?\s*(?:[!=]=|(?:not )?in)\s*(?:str\()?"
+    return bool(
+        re.search(rf"{attribute}{name}\b(?!\s*[.(])", text)
+        or re.search(rf"(?<![\w.]){name}\)?\s*[!=]=\s*(?:str\()?\w+\.\w", text)
+    )
 
 
 RULE = Rule(
