@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from boundlint.flow.objectstores import fetched
 from boundlint.flow.origins import Body
 from boundlint.flow.paths import DEEPEST, FilePath, Paths, mentions
 from boundlint.flow.values import HOLE
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from boundlint.findings import Confidence
     from boundlint.flow.analysis import Flow
 
-Kind = Literal["shared-path", "left-behind", "profile"]
+Kind = Literal["shared-path", "left-behind", "profile", "shared-object"]
 LONGEST_SOURCE = 80
 # Text of a path that says "for a moment": a temporary folder or name.
 TEMPORARY = re.compile(r"(?:^|[/_.\-\\])(?:tmp|temp|temporary|scratch)(?:[/_.\-\\\d{]|$)", re.IGNORECASE)
@@ -91,6 +92,9 @@ class _Search:
 
     def file_call(self, node: ast.Call) -> Artifact | None:
         """What a call writes where customers meet; None for any other call."""
+        stored = fetched(self.flow, self.body, node)
+        if stored is not None:
+            return self._artifact("shared-object", node, stored.call, "medium", stored.bucket, stored.key)
         called = path_of(node.func)
         if SAVES.match(called.rpartition(".")[2]):
             return self._saved(node, called)

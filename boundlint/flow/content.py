@@ -234,12 +234,15 @@ class Contents:
         own = path.startswith(("self.", "cls."))
         if what is not None and (not own or (what != "prompt" and path.count(".") == 1)):
             yield Found(what, _source(node))
-        elif isinstance(base, ast.Name) and self.known.binds(base.id) and not RESPONSE_NAME.match(base.id):
+            return
+        if isinstance(base, ast.Name) and self.known.binds(base.id) and not RESPONSE_NAME.match(base.id):
             if OF_REQUEST.match(node.attr) and self.known.is_param(base.id) and REQUEST_NAME.match(base.id):
                 yield Found("message", _source(node))
-            elif OF_RECORD.match(node.attr):
+                return
+            if OF_RECORD.match(node.attr):
                 yield Found("document", _source(node))
-        elif node.attr in ("text", "content", "output_text", "choices", "message", "body", "data", "parsed"):
+                return
+        if node.attr in ("text", "content", "output_text", "choices", "message", "body", "data", "parsed"):
             for row in self.contents(base, line, depth + 1):
                 if row.followed:
                     yield Found(row.what, _source(node), row.line, followed=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from boundlint.flow.artifacts import SAVES, Artifact, artifacts
 from boundlint.flow.content_names import may_log_content
 from boundlint.flow.logs import Anonymous, Disclosure, anonymous_events, disclosures, may_audit
+from boundlint.flow.objectstores import STORE
 from boundlint.flow.origins import read_body
 from boundlint.index.project import Function
 
@@ -60,8 +61,11 @@ def audits(function: Function) -> bool:
 
 def writes(flow: Flow, function: Function) -> bool:
     """Whether the facts show a call that may write a file."""
-    names = [call.rpartition(".")[2] for call in function.facts.calls]
-    return any(name in flow.written_methods or SAVES.match(name) for name in names)
+    calls = function.facts.calls
+    names = [call.rpartition(".")[2] for call in calls]
+    if any(name in flow.written_methods or SAVES.match(name) for name in names):
+        return True
+    return bool(function.facts.decorators) and any(STORE.search(call.rpartition(".")[0]) for call in calls)
 
 
 def binds_logs(flow: Flow, function: Function) -> bool:

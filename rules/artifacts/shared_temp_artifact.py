@@ -40,6 +40,8 @@ def message_of(row: Artifact) -> str:
     """What is wrong with the file."""
     if row.kind == "profile":
         return f"{row.call} keeps one profile for everybody at '{row.path}': cookies and logins of all customers meet there"
+    if row.kind == "shared-object":
+        return f"{row.call} opens what the client names with {row.content}, in a bucket that customers share: nothing says whose it is"
     if row.kind == "left-behind":
         return f"{row.call} keeps the file after it is closed, and nothing removes it: {row.content} stays on the disk"
     why = WHY["name" if "name" in row.varies else "time" if "time" in row.varies else ""]
@@ -50,6 +52,8 @@ def help_of(row: Artifact) -> str:
     """The repair."""
     if row.kind == "profile":
         return "give each run a folder of its own (tempfile.mkdtemp), or one with the tenant's id"
+    if row.kind == "shared-object":
+        return "put the tenant's id into the key or the bucket, or look up who owns the object before it is opened"
     if row.kind == "left-behind":
         return "let the file be removed on close (no delete=False), or remove it in a finally block"
     return "use tempfile.NamedTemporaryFile or tempfile.TemporaryDirectory, or put the tenant's id and a random part into the name"
@@ -61,7 +65,7 @@ def persona_of(row: Artifact) -> Persona:
         return "auditor"
     if row.kind == "left-behind":
         return "pedantic" if row.handed_on else "regular"
-    if row.kind == "profile":
+    if row.kind in ("profile", "shared-object"):
         return "regular"
     return "regular" if row.temporary else "pedantic"
 
