@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 EXAMPLE := examples/support_agent
 FAMILY ?=
+WATCHED := --quiet --no-header -W ignore --enforce-boundary tests/test_isolation.py
 
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -35,9 +36,13 @@ $(VENV)/installed-dev: $(VENV)/installed $(EXAMPLE)/pyproject.toml
 	@touch $@
 
 # The findings make `check` exit with 1: here that is the success. `compare.py` says whether they are the expected.
-demo: $(VENV)/installed
+demo: $(VENV)/installed-dev
 	@$(BIN)/boundlint check $(EXAMPLE); test $$? -eq 1
 	@$(BIN)/python examples/compare.py
+	@printf '\n== The tests of the agent, watched: each leak is a failure\n'
+	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest $(WATCHED); test $$? -eq 1
+	@printf '\n== The same tests on the repaired agent\n'
+	@$(BIN)/python examples/repaired.py pytest $(WATCHED)
 
 test: $(VENV)/installed-dev
 	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest --quiet

@@ -93,6 +93,7 @@ FREE = [
     "PRAGMA foreign_keys = ON",
     "BEGIN",
     "SAVEPOINT x",
+    "CREATE TRIGGER t AFTER INSERT ON ticket BEGIN UPDATE ticket SET title = 'x'; END",
     "create table x (id int)",
     "create index i on ticket (id)",
     "",

@@ -51,6 +51,8 @@ class _Watch:
 
 def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Watch `Cache`, which `FanoutCache` and the persistent types are made of."""
+    # the cache's own tables, made and read when it is opened
+    patcher.wrap(module.Cache, "__init__", lambda *_: None, claims=True)
     for method in (*READS, *WRITES, *DELETES):
         watch = _Watch(monitor, method)
         patcher.wrap(module.Cache, method, watch.before, watch.after, claims=True)

@@ -10,12 +10,15 @@ from sqlalchemy.orm import Session
 
 from support_agent import agent, api, jobs
 from support_agent.context import RequestContext
+from support_agent.keys import scoped_key
 from support_agent.memory import CustomerMemory, RunState
-from support_agent.models import Ticket, User
+from support_agent.models import User
 from support_agent.records import OutsideBoundary, authenticate, ticket_in_boundary
 from support_agent.scripted import ScriptedModel
 from support_agent.seed import DENTAL
 from support_agent.settings import redis_client, vector_client
+
+pytestmark = pytest.mark.boundary(tenant=DENTAL.tenant_id, workspace="main", user="user-1")
 
 
 def test_answer_reads_documents_tickets_and_memory(session: Session, context: RequestContext) -> None:
@@ -65,7 +68,7 @@ def test_run_state_is_temporary(context: RequestContext) -> None:
     state = RunState(redis_client(), context, "run-1")
     state.save(["look at the invoice"])
     assert state.load() == ["look at the invoice"]
-    assert 0 < redis_client().ttl(next(redis_client().scan_iter("*run-1"))) <= 900
+    assert 0 < redis_client().ttl(scoped_key(context, "run", "run-1")) <= 900
 
 
 def test_memory_of_a_leaving_tenant_is_deleted(context: RequestContext) -> None:
@@ -88,7 +91,7 @@ def test_jobs_run_for_the_tenant(session: Session, context: RequestContext) -> N
     assert "Renewal invoice" in said
     jobs.schedule_summary(context, "ticket-1")
     session.expire_all()
-    assert session.get_one(Ticket, "ticket-1").summary
+    assert ticket_in_boundary(session, context, "ticket-1").summary
 
 
 def test_a_job_is_blocked_when_the_user_has_left(session: Session, context: RequestContext) -> None:
