@@ -598,7 +598,8 @@ def _comparisons(node: ast.expr) -> Iterable[tuple[str, ast.expr]]:
     """Column and other side of each `Model.column == value` and `Model.column.in_(value)` in an expression."""
     for part in ast.walk(node):
         if isinstance(part, ast.Compare) and len(part.comparators) == 1:
-            for one, other in ((part.left, part.comparators[0]), (part.comparators[0], part.left)):
+            left, right = _column(part.left), _column(part.comparators[0])
+            for one, other in ((left, right), (right, left)):
                 if isinstance(one, ast.Attribute) and _is_class_path(one.value):
                     yield one.attr, other
                 elif isinstance(one, ast.Call) and path_of(one.func) == "getattr" and len(one.args) == 2:
@@ -609,12 +610,22 @@ def _comparisons(node: ast.expr) -> Iterable[tuple[str, ast.expr]]:
             and part.func.attr in ("in_", "is_in")
             and part.args
         ):
-            if isinstance(part.func.value, ast.Attribute):
-                yield part.func.value.attr, part.args[0]
+            column = _column(part.func.value)
+            if isinstance(column, ast.Attribute):
+                yield column.attr, part.args[0]
         elif isinstance(part, ast.Call) and path_of(part.func) in ("Q", "models.Q"):
             for keyword in part.keywords:
                 if keyword.arg:
                     yield keyword.arg, keyword.value
+
+
+def _column(node: ast.expr) -> ast.expr:
+    """The column inside of a wrapper such as `col(Model.column)` or `func.lower(Model.column)`."""
+    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+        inner = node.args[0]
+        if isinstance(inner, ast.Attribute) and _is_class_path(inner.value):
+            return inner
+    return node
 
 
 def _add_id(ids: list[str], values: list[Value], node: ast.expr, value: Value) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
     import libcst as cst
 
     from boundlint.flow.view import View
+
+# What a row says of itself; any other column may be the reference to a parent that was loaded before.
+OWN_COLUMN = re.compile(
+    r"status|state|type|kind|name|title|slug|mail|label|code|url|path|active|deleted|enabled|expired|archived|"
+    r"(?:^|_)(?:is|has)_|(?:_|^)(?:at|on|date|time)(?:__\w+)?$|created|updated|synchronize_session"
+)
 
 
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
@@ -30,10 +37,15 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             f"{lookup.call} {verb} {which}, of every tenant",
             f"compare {held[0]} in the query" if held else "compare the boundary in the query",
             "high" if held else "low",
-            "regular" if held and not is_support(view) else "auditor",
+            "regular" if held and not is_support(view) and is_about_no_other(lookup.columns) else "auditor",
             "",
             (f"at hand: {', '.join(held[:3])}",) if held else (),
         )
+
+
+def is_about_no_other(columns: Iterable[str]) -> bool:
+    """Whether the compared columns describe the rows themselves: one that leads to another record may bind them."""
+    return all(OWN_COLUMN.search(name) for name in columns)
 
 
 RULE = Rule(
