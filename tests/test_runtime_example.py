@@ -51,6 +51,6 @@ def test_the_repaired_agent_passes_with_the_flag_and_without() -> None:
 
 
 def test_the_linter_finds_nothing_in_the_repaired_agent() -> None:
-    command = [sys.executable, EXAMPLES / "repaired.py", "boundlint", "check", "--no-cache", "."]
+    command = [sys.executable, str(EXAMPLES / "repaired.py"), "boundlint", "check", "--no-cache", "."]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
