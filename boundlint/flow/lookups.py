@@ -282,7 +282,12 @@ class Lookups:
                 yield f"bound to {source}, {check.reason}"
         for source in row.ids:
             for other in rows:
-                if other.scoped and other.model == row.model and source in other.ids:
+                if other is row or other.model != row.model or source not in other.ids:
+                    continue
+                beside = {*other.ids, *other.values} - {source}
+                if other.scoped or (
+                    other.line <= row.line and any(name in self.checked_ids for name in beside)
+                ):
                     yield f"loaded with its boundary: {other.statement[:60]}"
 
     def checks(self) -> frozenset[str]:
