@@ -213,7 +213,8 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
 def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:
     """Whether the function is handed a record of a model, and queries by it: `def entries_of(agent: Agent)`."""
     annotations = {row.name: row.annotation for row in function.facts.params}
-    words = {word for source in lookup.ids for word in re.findall(r"\w+", annotations.get(source, ""))}
+    sources = {*lookup.ids, *lookup.values}
+    words = {word for source in sources for word in re.findall(r"\w+", annotations.get(source, ""))}
     for word in words:
         symbol = analysis.project.resolve(function.path, word)
         if symbol is not None and symbol.cls is not None and is_model(analysis.project, symbol.cls.facts):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # What a row says of itself; any other column may be the reference to a parent that was loaded before.
 OWN_COLUMN = re.compile(
     r"status|state|type|kind|name|title|slug|mail|label|code|url|path|active|deleted|enabled|expired|archived|"
-    r"(?:^|_)(?:is|has)_|(?:_|^)(?:at|on|date|time)(?:__\w+)?$|created|updated|synchronize_session"
+    r"(?:^|_)(?:is|has)_|(?:_|^)(?:at|on|date|time)(?:__\w+)?$|created|updated|synchronize_session|"
+    r"(?:^|_)(?:position|order|rank|index|level|priority|count|size|score)(?:__\w+)?$"
 )
 
 ADDRESSED = re.compile(r"_by_|_ids?$|_for_|_of_")

@@ -13,6 +13,7 @@ from boundlint.flow.records import (
     confidence_of,
     creator_beside,
     is_deviant,
+    is_given_record,
     is_support,
     is_told_below,
     open_lookups,
@@ -71,7 +72,9 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
         f"{lookup.call} loads a {lookup.model} by {key} alone: nothing ties it to the caller's boundary",
         "take the boundary as a parameter and compare it in the query",
         "medium",
-        "auditor" if is_support(view) or found.guarded else "regular",
+        "auditor"
+        if is_support(view) or found.guarded or is_given_record(view.analysis, view.function, lookup)
+        else "regular",
         "",
         facts,
         trace,
