@@ -232,6 +232,9 @@ _BOUNDARY_KEYS = ("names", "types", "current", "factories", "levels")
 _LEVELS = ("tenant", "user")
 _NAME = re.compile(r"[A-Za-z_*?][\w*?]*")
 _DOTTED = re.compile(r"[A-Za-z_*?][\w*?]*(\.[A-Za-z_*?][\w*?]*)*")
+_CALL = re.compile(
+    rf"{_DOTTED.pattern}(:{_DOTTED.pattern})?"
+)  # app.context:get_current, as entry points have it
 _CODE = re.compile(r"[A-Z]{1,3}[0-9]{0,3}")
 
 
@@ -269,7 +272,10 @@ def _boundary(file: _File) -> BoundarySettings:
     return BoundarySettings(
         names=_dotted(file, ("boundary", "names"), table, _NAME, "a name"),
         types=_dotted(file, ("boundary", "types"), table),
-        current=_dotted(file, ("boundary", "current"), table),
+        current=tuple(
+            value.replace(":", ".")
+            for value in _dotted(file, ("boundary", "current"), table, _CALL, "a dotted name")
+        ),
         factories=_dotted(file, ("boundary", "factories"), table),
         levels={
             level: _dotted(file, ("boundary", "levels", level), levels, _NAME, "a name") for level in levels

@@ -348,11 +348,12 @@ class TestScopes:
         assert result.ret != 0
         assert "required" in result.stdout.str() or "name the levels" in result.stdout.str()
 
-    def test_the_applications_own_context(self, project: Project) -> None:
+    @pytest.mark.parametrize("named", ["app.context.get_current", "app.context:get_current"])
+    def test_the_applications_own_context(self, project: Project, named: str) -> None:
         files = {
             "app/context.py": "class Context:\n    org_id = 7\n    user_id = 'u'\ncurrent = Context()\n"
             "def get_current():\n    return current\n",
-            "pyproject.toml": "[tool.boundlint.boundary]\ncurrent = ['app.context.get_current']\n",
+            "pyproject.toml": f"[tool.boundlint.boundary]\ncurrent = ['{named}']\n",
         }
         tests = """
             from app import context
