@@ -149,6 +149,7 @@ def _understand(
     index = build_index(scope.context, cache, request.jobs, lambda done: tell("index", done, total))
     asked = {source.path for source in scope.reported}
     errors = (*scope.errors, *(error for error in index.errors if error.path in asked))
+    gc.freeze()  # the facts stay to the end: the collector need not walk them again and again
     project = Project(index.files)
     boundary = request.settings.boundary
     vocabulary = mine(project, boundary.names, boundary.types, boundary.current, boundary.levels)

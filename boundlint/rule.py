@@ -56,6 +56,7 @@ class Rule:
     summary: str
     visit: Mapping[str, Handler] = field(default_factory=dict)
     wants: Callable[[FunctionFacts], bool] | None = None
+    only_wanted: bool = False  # shown what `wants` asks for, and nothing else
     suspects: Callable[[FunctionFlow], bool] | None = None
     on_suppression: SuppressionHandler | None = None
     certain: bool = False  # also runs in a project that shows no tenancy at all

@@ -26,7 +26,7 @@ from boundlint.flow.effects import (
 from boundlint.flow.guards import authorized_params
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.jobs import Jobs
-from boundlint.flow.latefilter import late_filters
+from boundlint.flow.latefilter import late_filters, may_be_late
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.overwrites import may_overwrite, overwrites
 from boundlint.flow.provenance import data_scopes
@@ -334,8 +334,6 @@ class Flow:
         self._nested(run)
         if not function.facts.qualname:
             run.shared.on_module()
-        for oddity in (*run.siblings.finish(), *late_filters(body)):
-            run.note(oddity)
         inside = function.facts.qualname + "."
         nested = [f for f in self.project.functions(function.path).values() if f.facts.parent]
         mentions = [
@@ -343,6 +341,8 @@ class Flow:
             *(f.facts.names for f in nested if f.facts.qualname.startswith(inside)),
         ]
         read = {name for names_in in mentions for name in names_in.split()}
+        for oddity in (*run.siblings.finish(), *(late_filters(body) if may_be_late(read) else ())):
+            run.note(oddity)
         params = {param.name for param in function.facts.params}
         unused = tuple(
             p.name for p in function.facts.params if p.name not in read and p.kind in ("pos", "kw")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -80,13 +80,19 @@ def is_suspect(flow: FunctionFlow) -> bool:
 
 def _visit(view: View, lines: Sequence[str], rules: Sequence[Rule]) -> list[Finding]:
     handlers: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
+    facts = held(view.analysis, view.flow)
     for rule in rules:
+        if rule.only_wanted and not (rule.wants is not None and any(map(rule.wants, facts))):
+            continue
         if view.tenancy or rule.certain:
             for node_type, handler in rule.visit.items():
                 handlers[node_type].append((rule, handler))
     if not handlers:
         return []
-    nodes, positions = _slice(view.function, lines)
+    source, offset = _source(view.function, lines)
+    if _is_silent(view, source, offset, handlers):
+        return []
+    nodes, positions = _slice(view.function, source, offset)
     view = View(view.flow, view.analysis, view.siblings, lines, positions)
     findings: list[Finding] = []
     for node in nodes:
@@ -96,22 +102,46 @@ def _visit(view: View, lines: Sequence[str], rules: Sequence[Rule]) -> list[Find
     return findings
 
 
-def _slice(function: Function, lines: Sequence[str]) -> tuple[Sequence[cst.CSTNode], Positions]:
+def _is_silent(
+    view: View, source: str, offset: int, handlers: Mapping[str, Sequence[tuple[Rule, Handler]]]
+) -> bool:
+    """Whether no rule has anything to say of a function, as far as they can tell without its tree."""
+    from boundlint.flow.spots import NeedsTree, spots
+
+    found = spots(source, view.path, offset, handlers.keys())
+    if found is None:
+        return False
+    asked = View(view.flow, view.analysis, view.siblings, view.lines, found)
+    try:
+        for spot, kinds in found.rows:
+            for kind in kinds:
+                for _, handler in handlers[kind]:
+                    if next(iter(handler(spot, asked)), None) is not None:  # type: ignore[arg-type]
+                        return False
+    except NeedsTree:
+        return False
+    return True
+
+
+def _source(function: Function, lines: Sequence[str]) -> tuple[str, int]:
+    """A function's own source, and how many lines of the file stand before it."""
+    first, last = function.facts.start, function.facts.end
+    rows = list(lines[first - 1 : last])
+    if function.facts.qualname and rows and rows[0][:1].isspace():
+        # keeps the indentation, and with it the columns, as they are
+        return "\n".join(("if True:", *rows)) + "\n", first - 2
+    return "\n".join(rows) + "\n", first - 1
+
+
+def _slice(function: Function, source: str, offset: int) -> tuple[Sequence[cst.CSTNode], Positions]:
     """The nodes of LibCST's tree of a function's own source, and where they stand in the file."""
     import libcst as cst
 
     from boundlint.flow.places import Positions
 
-    first, last = function.facts.start, function.facts.end
-    rows = list(lines[first - 1 : last])
-    offset, around = first - 1, 0
-    if function.facts.qualname and rows and rows[0][:1].isspace():
-        rows.insert(0, "if True:")  # keeps the indentation, and with it the columns, as they are
-        offset -= 1
-        around = 4  # the module, that statement, its test and its block
-    source = "\n".join(rows) + "\n"
     positions = Positions(cst.parse_module(source), source, function.path, offset)
-    return positions.nodes[around:], positions
+    # without the module, the statement around, its test and its block
+    return positions.nodes[4 if offset < function.facts.start - 1 else 0 :], positions
 
 
 def _finding(rule: Rule, problem: Problem, place: Location, view: View, lines: Sequence[str]) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from boundlint.flow.values import Oddity
 
@@ -16,6 +16,12 @@ EXTENDS = frozenset({"append", "extend", "update", "add", "insert", "setdefault"
 RANKING = frozenset(
     {"should", "boost", "sort", "aggs", "aggregations", "highlight", "suggest", "rescore", "fields"}
 )
+
+
+def may_be_late(names: Set[str]) -> bool:
+    """Whether a function that mentions these names can hold such a copy; most can not."""
+    copied = not COPIES.isdisjoint(names) or not {"dict", "list", "tuple"}.isdisjoint(names)
+    return copied and any(map(FILTER_KEYWORD.search, names))
 
 
 def late_filters(body: Sequence[ast.stmt]) -> Iterable[Oddity]:

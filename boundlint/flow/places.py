@@ -31,6 +31,10 @@ KINDS: dict[type[ast.AST], str] = {
     ast.Attribute: "Attribute",
     ast.Assign: "Assign",
     ast.AnnAssign: "AnnAssign",
+    ast.AugAssign: "AugAssign",
+    ast.IfExp: "IfExp",
+    ast.Dict: "Dict",
+    ast.Return: "Return",
     ast.arg: "Param",
 }
 PAIRED = frozenset(KINDS.values())
@@ -125,7 +129,7 @@ def _pair(nodes: Sequence[cst.CSTNode], source: str) -> dict[int, Place]:
         return {}
     lines = source.split("\n")
     found: dict[str, list[Place]] = defaultdict(list)
-    for node in _in_order(tree):
+    for node in in_order(tree):
         kind = KINDS.get(type(node))
         if kind is not None:
             found[kind].extend(_spans(node, lines))
@@ -144,19 +148,22 @@ def _pair(nodes: Sequence[cst.CSTNode], source: str) -> dict[int, Place]:
 
 def _spans(node: Any, lines: Sequence[str]) -> list[Place]:
     """The places of the LibCST nodes that a node stands for: `a and b and c` is two of them there."""
+    whole = span(node, lines)
+    if not isinstance(node, ast.BoolOp):
+        return [whole]
+    inner = reversed(node.values[1:-1])
+    return [whole, *((*whole[:2], *span(value, lines)[2:]) for value in inner)]
+
+
+def span(node: Any, lines: Sequence[str]) -> Place:
+    """The place of a node of CPython's tree, as LibCST would say it."""
     column = _column(lines, node.lineno, node.col_offset)
     if isinstance(node, ast.arg):  # there it is the name with its stars, without the annotation
         before = lines[node.lineno - 1][:column].rstrip()
         stars = 2 if before.endswith("**") else 1 if before.endswith("*") else 0
         first = len(before) - stars if stars else column
-        return [(node.lineno, first, node.lineno, column + len(node.arg))]
-    ends = [node]
-    if isinstance(node, ast.BoolOp):
-        ends += reversed(node.values[1:-1])
-    return [
-        (node.lineno, column, end.end_lineno, _column(lines, end.end_lineno, end.end_col_offset))
-        for end in ends
-    ]
+        return (node.lineno, first, node.lineno, column + len(node.arg))
+    return (node.lineno, column, node.end_lineno, _column(lines, node.end_lineno, node.end_col_offset))
 
 
 def _column(lines: Sequence[str], line: int, column: int) -> int:
@@ -167,7 +174,7 @@ def _column(lines: Sequence[str], line: int, column: int) -> int:
     return len(text.encode("utf-8", "surrogatepass")[:column].decode("utf-8", "replace"))
 
 
-def _in_order(tree: ast.AST) -> Iterator[ast.AST]:
+def in_order(tree: ast.AST) -> Iterator[ast.AST]:
     """The nodes of CPython's tree in source order, parents first."""
     stack = [tree]
     while stack:

@@ -100,6 +100,17 @@ class View:
 
     def _span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
         """A node's place as the flow counts: columns in UTF-8 bytes from 0, as CPython's parser does."""
+        known = self._spans.get(id(node))
+        if known is None:
+            known = self._spans[id(node)] = self._measure(node)
+        return known
+
+    @cached_property
+    def _spans(self) -> dict[int, tuple[int, int, int, int]]:
+        """The spans by node, for many rules ask for them."""
+        return {}
+
+    def _measure(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
         place = self.positions[node]
         start, end = place.column - 1, place.end_column - 1
         first, last = self.lines[place.line - 1], self.lines[place.end_line - 1]
@@ -128,6 +139,8 @@ class View:
 
     def claims(self, node: cst.CSTNode) -> Iterator[Claim]:
         """The identities chosen by a client or a model that a node reads, or that a parameter is."""
+        if not self.flow.claims:
+            return
         name = getattr(getattr(node, "name", None), "value", None)
         span = self._span(node)
         for row in self.flow.claims:

@@ -112,4 +112,5 @@ RULE = Rule(
     summary="an access rule that lives in prompt text while the tool behind it does not enforce it",
     visit={"SimpleString": check_text, "ConcatenatedString": check_text, "FormattedString": check_text},
     wants=wants,
+    only_wanted=True,
 )
