@@ -46,7 +46,7 @@ demo: $(VENV)/installed-dev
 
 test: $(VENV)/installed-dev
 	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest --quiet
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
 # The seams against a real redis-server and a real PostgreSQL, which the tests start themselves.
 test-services: $(VENV)/installed-dev

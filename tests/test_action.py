@@ -13,6 +13,8 @@ import pytest
 import yaml
 from conftest import LEAKY_LINE, REPOSITORY
 
+pytestmark = pytest.mark.xdist_group("snapshot")  # its fixtures are costly: one process makes them
+
 ACTION: dict[str, Any] = yaml.safe_load((REPOSITORY / "action.yml").read_text(encoding="utf-8"))
 EXPRESSION = re.compile(r"\$\{\{\s*(?P<name>[\w.-]+)\s*\}\}")
 DEFAULTS = {f"inputs.{name}": given["default"] for name, given in ACTION["inputs"].items()}

@@ -15,6 +15,8 @@ from conftest import LEAKY_LINE, REPOSITORY
 
 import boundlint
 
+pytestmark = pytest.mark.xdist_group("package")  # its fixtures are costly: one process makes them
+
 PRIVATE = ("tests", "examples", "benchmarks", "tools", "docs", ".ci", "rules")
 
 

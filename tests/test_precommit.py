@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import CLEAN, LEAKY_LINE
 
+pytestmark = pytest.mark.xdist_group("snapshot")  # its fixtures are costly: one process makes them
+
 
 def test_a_leak_stops_the_commit_and_a_clean_commit_passes(
     snapshot: Path,
