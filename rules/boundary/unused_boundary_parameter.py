@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,11 @@ from boundlint.rule import Problem, Rule
 if TYPE_CHECKING:
     import libcst as cst
 
+    from boundlint.flow.lookups import Lookup
     from boundlint.flow.view import View
+
+INNER = re.compile(r"\b(?:OuterRef|Subquery)\(")  # a query inside of another one is narrowed by it
+VALIDATES = re.compile(r"^_?(?:is_valid|validate|get_queryset|check_\w+|authori[sz]e)$")
 
 
 def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
@@ -33,10 +38,22 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         f"{facts.qualname} has `{name}` and never uses it: {query.call} touches {query.model} rows of every tenant",
         f"compare {name} in the query",
         "medium",
-        "auditor" if is_support(view) else "regular",
+        "auditor" if is_support(view) or is_checked_elsewhere(view, query, name) else "regular",
         "",
         (evidence, f"{query.model} is a customers' model: {query.statement[:80]}"),
     )
+
+
+def is_checked_elsewhere(view: View, query: Lookup, name: str) -> bool:
+    """Whether the base query, a check of the whole request or another part of the boundary may have narrowed it."""
+    if INNER.search(query.statement) or query.call.endswith("get_queryset"):
+        return True
+    facts = view.function.facts
+    if any(VALIDATES.match(call.rpartition(".")[2]) for call in facts.calls):
+        return True
+    own = name.removeprefix("self.").removesuffix("()")
+    vocabulary = view.analysis.vocabulary
+    return any(vocabulary.is_strict(word) and word != own for word in facts.names.split())
 
 
 RULE = Rule(
