@@ -112,6 +112,10 @@ def _empty_spans(tests: Sequence[ast.If]) -> list[tuple[int, int, frozenset[str]
                 sources.add(ast.unparse(test.operand))
             elif isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Is):
                 sources.add(ast.unparse(test.left))
+        if node.orelse and isinstance(node.test, (ast.Name, ast.Attribute)):
+            last = node.orelse[-1]
+            source = frozenset({ast.unparse(node.test)})
+            found.append((node.orelse[0].lineno, last.end_lineno or last.lineno, source))
         if sources:
             last = node.body[-1]
             found.append((node.body[0].lineno, last.end_lineno or last.lineno, frozenset(sources)))

@@ -47,8 +47,8 @@ def check_job(access: Access, view: View) -> Iterable[Problem]:
             facts,
         )
         return
-    dropped = sorted(set(view.flow.unused) & set(reach))
-    if dropped and access.function == view.function and carriers_nearby(access, view):
+    dropped = reach if reach and set(reach) <= set(view.flow.unused) else ()
+    if dropped and access.verdict == "open" and carriers_nearby(access, view):
         yield Problem(
             f"{access.operation.target} enqueues {access.source_of('payload')} alone, and {dropped[0]} goes nowhere",
             f"put {dropped[0]} (or a snapshot of it) into the payload, as the other jobs here do",
