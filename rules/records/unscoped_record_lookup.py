@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
+from boundlint.flow import names
 from boundlint.flow.lookups import Lookup
 from boundlint.flow.records import (
     VERBS,
@@ -41,6 +42,13 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         yield from check_key(view, lookup)
 
 
+def is_secret(model: str, column: str) -> bool:
+    """Whether a column holds what its holder proves himself with: an OAuth state, a token, the key of an API key."""
+    if "secret" in names.marks(column) or "time" in names.marks(column):
+        return True  # rows by their age are a matter of cleaning up
+    return bool(re.search(r"(?:^|_)key$", column) and re.search(r"Key|Token|Secret|Credential", model))
+
+
 def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
     """Report a query by a key that several tenants may use, where the record that is created has a boundary."""
     if lookup.effect != "read":
@@ -55,8 +63,8 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
             "auditor" if is_support(view) else "regular",
         )
         return
-    if not lookup.predicate.params:
-        return
+    if not lookup.predicate.params or any(is_secret(lookup.model, name) for name in lookup.columns):
+        return  # whoever holds the secret may have what it stands for
     creator = (
         creator_beside(view, lookup) if any(NATURAL_KEY.search(name) for name in lookup.columns) else None
     )
