@@ -32,7 +32,7 @@ from boundlint.flow.overwrites import may_overwrite, overwrites
 from boundlint.flow.provenance import data_scopes
 from boundlint.flow.shared import SharedObjects, may_share
 from boundlint.flow.slices import Slices
-from boundlint.flow.sources import may_serve
+from boundlint.flow.sources import lists_owners, may_serve
 from boundlint.flow.tools import Tool, find_tools
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge
@@ -164,7 +164,7 @@ class Flow:
     def _may_claim(self, function: Function) -> bool:
         """Whether a function is for a request or a model, and reads a tenant or user from it by its facts."""
         facts = function.facts
-        if may_overwrite(facts):
+        if may_overwrite(facts) or lists_owners(facts):
             return True
         reads = (*facts.keys.split(), *(row.name for row in facts.params)) if facts.qualname else ()
         if not any(self.vocabulary.level(name) or name == "state" for name in reads):

@@ -105,7 +105,10 @@ class Claims(Sources):
                 self.checked |= {
                     mark
                     for mark in claims_in(value)
-                    if any(SERVER in row.marks and mark not in row.marks for row in others)
+                    if any(
+                        SERVER in row.marks and row.marks.isdisjoint((mark, f"given-{mark[6:]}"))
+                        for row in others
+                    )
                 }
                 self.principal_used = True
             elif states_in(value) and not all(row.is_constant for row in others):
@@ -133,7 +136,10 @@ class Claims(Sources):
             *(row for row, _ in given.positional),
             *(row for row, _ in given.keywords.values()),
         ]
-        return self.bound_to_server(value) if any(SERVER in row.marks for row in rows) else value
+        if not any(SERVER in row.marks for row in rows):
+            return value
+        given_with = {f"given-{mark[6:]}" for row in rows for mark in claims_in(row)}
+        return replace(self.bound_to_server(value), marks=value.marks - {"none"} | {SERVER} | given_with)
 
     def inherit(self, outer: Claims) -> None:
         """Take over the claims of the function around, whose variables are captured."""
@@ -270,7 +276,7 @@ class Claims(Sources):
                     claim, use=kind, target=target, together=self.together, trusted=self.trusted
                 )
             elif self.together and not claim.together:
-                self.found[mark] = replace(claim, together=True)
+                self.found[mark] = replace(claim, together=True, trusted=self.trusted)
 
     def finish(self) -> tuple[Claim, ...]:
         """The claims that something uses and nothing checks."""

@@ -68,6 +68,9 @@ OWN = re.compile(
     r"^(?:current|request|caller|login|logged_in|auth|authenticated|effective|active|my|end|app|application)_"
 )
 OTHERS = frozenset("member_id author_id authors member".split())
+OWNERS = frozenset(
+    "owner_ids tenant_ids workspace_ids org_ids organization_ids account_ids company_ids".split()
+)
 IDENTITY_WORD = re.compile(
     r"user|account|auth|tenant|principal|member|organi[sz]ation|workspace|identity|actor|claims|subject|customer|current"
 )
@@ -84,7 +87,8 @@ class Sources:
         self.found: dict[str, Claim] = {}
         self.principals: dict[str, None] = {}
         self.entry = run.flow.entry(run.function) if run.function.facts.qualname else None
-        self.active = self.entry in ("route", "tool") or self._may_claim()
+        self.lists_owners = self.entry is None and lists_owners(run.function.facts)
+        self.active = self.entry in ("route", "tool") or self.lists_owners or self._may_claim()
         if self.active:
             self._fill_parameters(run.env)
 
@@ -164,8 +168,13 @@ class Sources:
             and param.annotation != "dict"
         ):
             return frozenset({INBOUND})
-        if HANDED_NAME.search(param.name):
+        if HANDED_NAME.search(param.name) or (
+            self.lists_owners and param.name == "args" and param.kind == "pos"
+        ):
             return frozenset({INBOUND, HANDED})
+        if self.lists_owners and self._level(param.name):
+            self.principals[param.name] = None
+            return frozenset({SERVER})
         return NONE
 
     def _claim_parameter(self, param: Param, who: Who, where: str, overridable: bool) -> str:
@@ -338,6 +347,14 @@ def names_identity(project: Project, function: Function, param: Param) -> bool:
     """Whether the type of a parameter, or the dependency that fills it, speaks of an identity."""
     words = [param.annotation, *dependencies_of(project, function, param)]
     return any(IDENTITY_WORD.search(word.lower()) for word in words)
+
+
+def lists_owners(facts: FunctionFacts) -> bool:
+    """Whether a function reads a list of owners or tenants from a dictionary that it was handed."""
+    return not OWNERS.isdisjoint(facts.keys.split()) and any(
+        param.kind == "pos" and (param.name == "args" or HANDED_NAME.search(param.name))
+        for param in facts.params
+    )
 
 
 def may_serve(facts: FunctionFacts) -> bool:

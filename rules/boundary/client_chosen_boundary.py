@@ -68,6 +68,8 @@ def judge(claim: Claim, found: Chosen) -> tuple[Confidence, Persona]:
         return "low", "auditor"
     if claim.use == "fallback" and claim.label in AUDIT:
         return "low", "pedantic"  # it says who wrote a row, not whose it is
+    if claim.use == "fallback" and claim.many and claim.trusted and claim.level == "tenant":
+        return "medium", "regular"
     if claim.use == "fallback":
         return ("medium", "pedantic") if claim.together or found.about_users else ("high", "regular")
     if claim.where == "given":
