@@ -14,9 +14,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Run:
-    """What one run took.  `largest_mb` is the resident memory of its largest process."""
+    """What one run took.  `largest_mb` is the resident memory of its largest process.
+
+    `cpu` are the seconds that all its processes computed: on a busy machine they vary less than `seconds`.
+    """
 
     seconds: float
+    cpu: float
     largest_mb: float
     exit_code: int
     output: str
@@ -55,7 +59,8 @@ def run(
         end = said["errors"].decode(errors="replace")[-2000:]
         raise RuntimeError(f"{' '.join(command)}\nended with {process.returncode}:\n{end}")
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return Run(seconds, kilobytes / 1024, process.returncode, said["output"].decode(errors="replace"))
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(seconds, cpu, kilobytes / 1024, process.returncode, said["output"].decode(errors="replace"))
 
 
 def peak_memory(command: Sequence[str], **options: object) -> float:

@@ -33,6 +33,7 @@ QUIET = {
     "SEMGREP_ENABLE_VERSION_CHECK": "0",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
 }
+STEPS = (50_000, 100_000, 250_000, 500_000, 1_000_000)  # lines of the trees of `--scale`
 COLD, WARM = "boundlint, cold, no cache", "boundlint, warm, nothing changed"
 ONE, ONE_ALL = "boundlint, warm, one file changed, that file", "boundlint, warm, one file changed, the tree"
 
@@ -45,6 +46,7 @@ class Subject:
     command: Sequence[str]
     prepare: Callable[[], None] = lambda: None
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     memory_mb: float = 0.0
 
 
@@ -59,6 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tools", nargs="*", default=list(TOOLS), choices=list(TOOLS), metavar="TOOL")
     parser.add_argument(
         "--large", action="store_true", help="also one cold run over all packages, for memory"
+    )
+    parser.add_argument(
+        "--scale",
+        action="store_true",
+        help="also cold runs over 50,000 to 1,000,000 lines, for the cost per line",
     )
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     options = parser.parse_args(arguments)
@@ -87,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     if options.large:
         results["large"] = large(options.jobs)
+    if options.scale:
+        results["scale"] = scale(options.jobs)
     text = table(results)
     print(text)
     if not options.dry:
@@ -169,9 +178,13 @@ def time_all(subjects: Sequence[Subject], rounds: int) -> None:
         shift = round_number % len(subjects)
         for subject in (*subjects[shift:], *subjects[:shift]):
             subject.prepare()
-            seconds = measure.run(subject.command, environment=QUIET).seconds
-            subject.seconds.append(seconds)
-            print(f"round {round_number + 1}: {subject.name}: {seconds:.2f} s", file=sys.stderr)
+            took = measure.run(subject.command, environment=QUIET)
+            subject.seconds.append(took.seconds)
+            subject.cpu.append(took.cpu)
+            print(
+                f"round {round_number + 1}: {subject.name}: {took.seconds:.2f} s, {took.cpu:.2f} s computed",
+                file=sys.stderr,
+            )
     for subject in subjects:
         subject.prepare()
         subject.memory_mb = measure.peak_memory(subject.command, environment=QUIET)
@@ -188,6 +201,10 @@ def summarize(subjects: Sequence[Subject]) -> list[dict[str, Any]]:
             "ratio": round(
                 statistics.median(a / b for a, b in zip(subject.seconds, cold.seconds, strict=True)), 3
             ),
+            "cpu": round(statistics.median(subject.cpu), 3),
+            "cpu_ratio": round(
+                statistics.median(a / b for a, b in zip(subject.cpu, cold.cpu, strict=True)), 3
+            ),
             "memory_mb": round(subject.memory_mb),
         }
         for subject in subjects
@@ -203,6 +220,20 @@ def large(jobs: int) -> dict[str, Any]:
     seconds = measure.run(command, accept=(0, 1, 2)).seconds
     memory = measure.peak_memory(command, accept=(0, 1, 2))
     return {"files": files, "lines": lines, "seconds": round(seconds, 2), "memory_mb": round(memory)}
+
+
+def scale(jobs: int, steps: Sequence[int] = STEPS) -> list[dict[str, Any]]:
+    """Cold runs of boundlint over growing parts of all packages, file by file in the order of their names."""
+    whole = trees.assemble(trees.fetch(), trees.WORK / "large")
+    rows = []
+    for step in steps:
+        part, lines = trees.head(whole, trees.WORK / "part", step)
+        command = [str(trees.WORK / "venvs/boundlint/bin/boundlint"), "check", "--quiet", "--no-cache"]
+        command += ["--root", str(part), "--jobs", str(jobs), "--output-format", "json", str(part)]
+        took = measure.run(command, accept=(0, 1, 2))
+        rows.append({"lines": lines, "seconds": round(took.seconds, 2), "cpu": round(took.cpu, 2)})
+        print(f"{lines:,} lines: {took.seconds:.1f} s, {took.cpu:.1f} s computed", file=sys.stderr)
+    return rows
 
 
 def boundlint_version() -> str:
@@ -224,7 +255,14 @@ def table(results: Mapping[str, Any]) -> str:
     """The results as Markdown."""
     tree, host = results["tree"], results["machine"]
     rows = [
-        (row["name"], f"{row['median']:.2f} s", f"{row['ratio']:.2f}", f"{row['memory_mb']} MB")
+        (
+            row["name"],
+            f"{row['median']:.2f} s",
+            f"{row['ratio']:.2f}",
+            f"{row['cpu']:.2f} s",
+            f"{row['cpu_ratio']:.2f}",
+            f"{row['memory_mb']} MB",
+        )
         for row in results["runs"]
     ]
     parts = [
@@ -232,7 +270,10 @@ def table(results: Mapping[str, Any]) -> str:
         f"{host['cores']} cores, {results['jobs']} jobs, median of {results['rounds']} rounds. "
         + ", ".join(f"{tool} {version}" for tool, version in results["tools"].items())
         + ".",
-        markdown(("run", "time", "times boundlint's cold run", "peak memory"), rows),
+        markdown(
+            ("run", "time", "times boundlint's cold run", "computed", "times boundlint's", "peak memory"),
+            rows,
+        ),
     ]
     if "large" in results:
         row = results["large"]
@@ -240,6 +281,17 @@ def table(results: Mapping[str, Any]) -> str:
             f"All packages at once, cold: {row['files']:,} files, {row['lines']:,} lines, {row['seconds']:.1f} s, "
             f"{row['memory_mb']} MB."
         )
+    if "scale" in results:
+        growing = [
+            (
+                f"{row['lines']:,}",
+                f"{row['seconds']:.1f} s",
+                f"{row['cpu']:.1f} s",
+                f"{row['cpu'] / row['lines'] * 1e6:.0f} µs",
+            )
+            for row in results["scale"]
+        ]
+        parts.append(markdown(("lines", "time", "computed", "computed for a line"), growing))
     return "\n\n".join(parts)
 
 
