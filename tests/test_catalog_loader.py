@@ -64,6 +64,11 @@ BROKEN = {
     ),
     "unknown effect": (GOOD.replace('"read"', '"reads"'), 11, "unknown effect 'reads', did you mean 'read'?"),
     "unknown form": (GOOD + 'form = "methods"\n', 12, "unknown form 'methods', did you mean 'method'?"),
+    "unknown place of the work": (
+        GOOD + 'runs = "threads"\n',
+        12,
+        "unknown runs 'threads', did you mean 'thread'?",
+    ),
     "unknown layer": (GOOD + 'layer = "clients"\n', 12, "unknown layer 'clients', did you mean 'client'?"),
     "unknown binder": (
         GOOD + 'binders = ["chain"]\n',
