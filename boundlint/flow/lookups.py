@@ -64,6 +64,9 @@ RUNS_QUERY = frozenset(
 )  # of a session, given a query
 ADDED = "*isolation*"  # the carrier that stands for what the project adds to every query
 QUERY, ROW = "lookup@", "row@"  # marks of a query that is built, and of what it loaded
+INPUT = re.compile(
+    r"payload|body|data|req|form|input|dto|args|params|json|schema|(?:^|_)(?:in|create|update)$"
+)
 DEEPEST = 4  # calls between a query and the function that answers for it
 
 
@@ -280,6 +283,8 @@ class Lookups:
         for source in row.values - set(row.ids[:1]):
             if (check := self.checked_ids.get(source)) is not None and (check.firm or check.line <= row.line):
                 yield f"bound to {source}, {check.reason}"
+            elif self._is_handed_record(source):
+                yield f"bound to {source}, of a record that is handed in"
         for source in row.ids:
             for other in rows:
                 if other is row or other.model != row.model or source not in other.ids:
@@ -289,6 +294,12 @@ class Lookups:
                     other.line <= row.line and any(name in self.checked_ids for name in beside)
                 ):
                     yield f"loaded with its boundary: {other.statement[:60]}"
+
+    def _is_handed_record(self, source: str) -> bool:
+        """Whether a compared value is the id of a parameter that is a record: `Message.app_id == app_model.id`."""
+        root, _, attribute = source.partition(".")
+        params = {param.name for param in self.run.function.facts.params}
+        return attribute in ("id", "pk") and root in params and not INPUT.search(root)
 
     def checks(self) -> frozenset[str]:
         """The parameters whose value this function binds to a boundary or refuses; call it after `finish`."""
