@@ -145,6 +145,8 @@ class Lookups:
         self.checked_ids: dict[str, Check] = {}  # source of an id -> the check that it went through
         self.tested: set[str] = set()  # queries whose outcome a condition decides on
         self.testing = 0
+        # Records compared with another id: a guard where that one is checked, which may come later.
+        self.comparisons: list[tuple[Value, tuple[str, ...], str]] = []
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
 
     def on_call(
@@ -180,23 +182,19 @@ class Lookups:
             isinstance(part, (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)) for part in node.ops
         ):
             return
-        sources = [ast.unparse(part) for part in (node.left, *node.comparators)]
+        sources = [ast.unparse(_unwrapped(part)) for part in (node.left, *node.comparators)]
         reason = f"compared: {ast.unparse(node)[:60]}"
         for index, value in enumerate(values):
             if value.is_constant:
                 continue
             others = [row for position, row in enumerate(values) if position != index]
             boundary = any(row.carriers and not _origins(row) & _origins(value) for row in others)
-            mine = any(row.carriers for row in others) and value.carriers
-            checked = any(
-                source in self.checked_ids for position, source in enumerate(sources) if position != index
-            )
-            if not boundary and not mine and not checked:
-                continue
-            for origin in _origins(value):
-                self._protect(origin, reason)
-            if not checked or _origins(value):
+            if boundary or (value.carriers and any(row.carriers for row in others)):
+                self.protect(value, reason)
                 self.check(sources[index], reason, node.lineno, firm=True)
+            elif _origins(value):
+                with_ids = tuple(source for position, source in enumerate(sources) if position != index)
+                self.comparisons.append((value, with_ids, reason))
 
     def check(self, source: str, reason: str, line: int, *, firm: bool) -> None:
         """Remember that an id, by its source text, is checked; a firm check decides wherever it stands."""
@@ -255,7 +253,10 @@ class Lookups:
 
     def finish(self) -> tuple[Lookup, ...]:
         """All queries with the guards that hold for them."""
-        rows = _through_parents(list(self.found.values()))
+        for value, others, reason in self.comparisons:
+            if any(source in self.checked_ids for source in others):
+                self.protect(value, reason)
+        rows = _through_parents([self._bound(row) for row in self.found.values()])
         for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
             for source in row.ids:
                 if row.scoped:
@@ -272,6 +273,17 @@ class Lookups:
             for row in rows
         )
 
+    def _bound(self, row: Lookup) -> Lookup:
+        """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
+        reasons = []
+        for source in () if row.scoped else sorted(row.values - set(row.ids[:1])):
+            check = self.checked_ids.get(source)
+            if check is not None and (check.firm or check.line <= row.line):
+                reasons.append(f"bound to {source}, {check.reason}")
+            elif self._is_handed_record(source):
+                reasons.append(f"bound to {source}, of a record that is handed in")
+        return replace(row, guards=tuple(dict.fromkeys((*row.guards, *reasons))))
+
     def _guards(self, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
         yield from row.guards
         if row.scoped:
@@ -280,11 +292,6 @@ class Lookups:
             check = self.checked_ids.get(source) or self.checked_ids.get(_record(source))
             if check is not None and (check.firm or check.line <= row.line):
                 yield check.reason
-        for source in row.values - set(row.ids[:1]):
-            if (check := self.checked_ids.get(source)) is not None and (check.firm or check.line <= row.line):
-                yield f"bound to {source}, {check.reason}"
-            elif self._is_handed_record(source):
-                yield f"bound to {source}, of a record that is handed in"
         for source in row.ids:
             for other in rows:
                 if other is row or other.model != row.model or source not in other.ids:
@@ -372,7 +379,7 @@ class Lookups:
             self.run.function,
             _place(node),
             ast.unparse(node)[:200],
-            Value(receiver.carriers | self._added(model, node), receiver.maybe, receiver.params),
+            Value(receiver.carriers | self._added(model, node), receiver.maybe),
             NONE,
             (),
             CONSTANT,
@@ -551,6 +558,17 @@ def _without_rows(given: Arguments) -> Arguments:
 def _unbound(value: Value) -> Value:
     loaded = any(mark == "data" or mark.startswith((ROW, "from@")) for mark in value.marks)
     return replace(value, carriers=NONE, maybe=NONE) if loaded else value
+
+
+def _unwrapped(node: ast.expr) -> ast.expr:
+    """`id` of `str(id)`, `UUID(id)`: the same id in another type."""
+    while (
+        isinstance(node, ast.Call)
+        and len(node.args) == 1
+        and path_of(node.func) in ("str", "int", "UUID", "uuid.UUID")
+    ):
+        node = node.args[0]
+    return node
 
 
 def _renamed(source: str, sources: Mapping[str, str]) -> str:

@@ -11,9 +11,11 @@ PEER_SHARE = 0.6  # of the other methods that query: so many use what this one l
 def taken_and_unused(view: View) -> tuple[str, str] | None:
     """A boundary parameter that the body never mentions, with what speaks for it.
 
-    One that a framework injects may be there to authenticate alone.
+    One that a framework injects may be there to authenticate alone, and a route must take what is in its path.
     """
     vocabulary = view.analysis.vocabulary
+    if view.analysis.entry(view.function) is not None:
+        return None
     for param in view.function.facts.params:
         if param.name not in view.flow.unused or dependencies(f"{param.annotation} {param.default or ''}"):
             continue
