@@ -30,7 +30,7 @@ from boundlint.index.entries import dependencies_of, filler
 from boundlint.index.extract import path_of
 from boundlint.index.facts import FunctionFacts, Param
 from boundlint.index.project import Function, Project
-from boundlint.index.vocabulary import COLLECTION, normal
+from boundlint.index.vocabulary import COLLECTION, TENANT, USER, normal
 
 if TYPE_CHECKING:
     from boundlint.flow.interpret import Environment, Interpreter
@@ -71,6 +71,7 @@ OTHERS = frozenset("member_id author_id authors member".split())
 OWNERS = frozenset(
     "owner_ids tenant_ids workspace_ids org_ids organization_ids account_ids company_ids".split()
 )
+NAMED_ID = re.compile(r"_(?:id|ids|uuid|slug|email|key)$")
 IDENTITY_WORD = re.compile(
     r"user|account|auth|tenant|principal|member|organi[sz]ation|workspace|identity|actor|claims|subject|customer|current"
 )
@@ -101,7 +102,9 @@ class Sources:
         """Whether a label names the caller's own tenant or user."""
         plain = normal(label)
         strict = self.run.vocabulary.strict
-        if plain in OTHERS or not self.run.vocabulary.level(label):
+        if plain in OTHERS or self.run.vocabulary.level(label) not in ("tenant", "user"):
+            return False  # a project of many is a resource; who may see it is settled elsewhere
+        if plain not in TENANT | USER and not NAMED_ID.search(plain):
             return False
         return plain in strict or OWN.sub("", plain) in strict
 
