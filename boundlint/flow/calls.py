@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -58,6 +59,7 @@ STRING_RESULT = frozenset(
         "title",
     }
 )
+FINDS = re.compile(r"^_?a?(?:find|get|load|fetch|read|retrieve)(?:_|$)")
 LONGEST_SOURCE = 200
 CONTENT_ROLES = frozenset({"value", "document", "message", "payload"})
 
@@ -319,6 +321,12 @@ class Calls:
         sources = _sources(function.facts, given)
         loaded = run.lookups.on_summary(node, function, queries, bound, sources, summary.checks)
         kept = frozenset(m for m in result.marks if not m.startswith(("from@", QUERY, ROW)))
+        if not loaded and FINDS.match(function.facts.name):
+            # `Project.find_by_id(session, agent.project_id)`: what is checked of it is checked of the agent.
+            given_marks = (
+                m for v, node in given.positional if isinstance(node, ast.Attribute) for m in v.marks
+            )
+            loaded = frozenset(m for m in given_marks if m.startswith((QUERY, ROW)))
         return replace(result, marks=kept | origin | loaded)
 
     def _moved(
