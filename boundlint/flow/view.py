@@ -123,12 +123,20 @@ class View:
 
     def accesses(self, node: cst.CSTNode) -> Sequence[Access]:
         """The data operations that a call node performs, itself or through the functions it calls."""
+        if not self.flow.accesses:
+            return ()
         return self._accesses.get(self._span(node), ())
 
     def lookups(self, node: cst.CSTNode) -> Iterator[Lookup]:
         """The queries on customers' models that begin at a call node."""
-        span = self._span(node)
-        return (row for row in self.flow.lookups if row.span == span)
+        return iter(self._lookups.get(self._span(node), ()) if self.flow.lookups else ())
+
+    @cached_property
+    def _lookups(self) -> Mapping[tuple[int, int, int, int], list[Lookup]]:
+        found: dict[tuple[int, int, int, int], list[Lookup]] = defaultdict(list)
+        for row in self.flow.lookups:
+            found[row.span].append(row)
+        return found
 
     def shared(self, node: cst.CSTNode) -> Iterator[SharedWrite]:
         """What a statement or call puts into an object that all requests share."""
@@ -152,6 +160,8 @@ class View:
 
     def overwrites(self, node: cst.CSTNode) -> Iterator[Overwrite]:
         """The merges over identity keys that a node makes."""
+        if not self.flow.overwrites:
+            return iter(())
         span = self._span(node)
         return (row for row in self.flow.overwrites if row.span == span)
 
@@ -180,11 +190,15 @@ class View:
 
     def post_filters(self, node: cst.CSTNode) -> Iterator[PostFilter]:
         """The comparisons after the ranking that a comparison node makes."""
+        if not self.flow.post_filters:
+            return iter(())
         start = self._span(node)[:2]
         return (row for row in self.flow.post_filters if (row.line, row.column) == start)
 
     def oddities(self, node: cst.CSTNode) -> Iterator[Oddity]:
         """What the flow found without effect, or ambiguous, at a node."""
+        if not self.flow.oddities:
+            return iter(())
         span = self._span(node)
         return (
             row for row in self.flow.oddities if (row.line, row.column, row.end_line, row.end_column) == span
