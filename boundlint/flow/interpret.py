@@ -134,6 +134,8 @@ class Interpreter:
 
     def _loop(self, node: ast.For | ast.AsyncFor) -> None:
         self._bind(node.target, self.value(node.iter))
+        if isinstance(node.target, ast.Name) and ast.unparse(node.iter) != node.target.id:
+            self.lookups.loops[node.target.id] = ast.unparse(node.iter)
         before = dict(self.env)
         if not self.block(node.body):
             self.env = {**before, **self.env}

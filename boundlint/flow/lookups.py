@@ -145,6 +145,7 @@ class Lookups:
         self.checked_ids: dict[str, Check] = {}  # source of an id -> the check that it went through
         self.tested: set[str] = set()  # queries whose outcome a condition decides on
         self.testing = 0
+        self.loops: dict[str, str] = {}  # the name of a loop -> the source of what it goes through
         # Records compared with another id: a guard where that one is checked, which may come later.
         self.comparisons: list[tuple[Value, tuple[str, ...], str]] = []
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
@@ -201,6 +202,8 @@ class Lookups:
         known = self.checked_ids.get(source)
         if known is None or (firm and not known.firm):
             self.checked_ids[source] = Check(reason, line, firm)
+        if source in self.loops:  # each of the ids is
+            self.check(self.loops[source], reason, line, firm=firm)
 
     def on_summary(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from boundlint.findings import Confidence, TraceStep
+from boundlint.findings import Confidence, Persona, TraceStep
 from boundlint.flow.analysis import Flow
 from boundlint.flow.lookups import IDENTIFIER, QUERY, ROW, Lookup
 from boundlint.flow.usage import SUPPORT_PATH
@@ -63,15 +63,18 @@ class RecordEvidence:
     trace: tuple[TraceStep, ...]
 
     @property
-    def strong(self) -> bool:
-        """Good evidence: a request reaches it and its principal is known, or the peers agree."""
+    def persona(self) -> Persona:
+        """Good evidence: a request reaches it and its principal is known.
+
+        That the class agrees is less: a primitive of the data layer may be checked by whoever calls it.
+        """
         if self.support or self.privileged or not self.outside:
-            return False
+            return "auditor"
         if self.entry:
-            return bool(self.reach) or self.principal or self.peers
-        if self.exposed:
-            return (self.layer or self.peers) and not self.guarded
-        return self.direct and self.class_peers and not self.guarded
+            return "regular" if self.reach or self.principal or self.peers else "auditor"
+        if self.exposed and (self.layer or self.peers) and not self.guarded:
+            return "regular"
+        return "pedantic" if self.direct and self.class_peers and not self.guarded else "auditor"
 
 
 def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:

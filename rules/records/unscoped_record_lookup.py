@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 
 # What a person calls a record by; anything else that is compared may lead to whose it is.
+# A name may well be unique in the installation; what was computed from a customer's words is not.
+DERIVED_KEY = re.compile(r"hash|digest|prompt|query|fingerprint|checksum")
 NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|number|(?:^|_)key$")
 
 
@@ -44,8 +46,8 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
 
 def is_secret(model: str, column: str) -> bool:
     """Whether a column holds what its holder proves himself with: an OAuth state, a token, the key of an API key."""
-    if "secret" in names.marks(column) or "time" in names.marks(column):
-        return True  # rows by their age are a matter of cleaning up
+    if "secret" in names.marks(column):
+        return True
     return bool(re.search(r"(?:^|_)key$", column) and re.search(r"Key|Token|Secret|Credential", model))
 
 
@@ -65,9 +67,10 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
         return
     if not lookup.predicate.params or any(is_secret(lookup.model, name) for name in lookup.columns):
         return  # whoever holds the secret may have what it stands for
-    creator = (
-        creator_beside(view, lookup) if any(NATURAL_KEY.search(name) for name in lookup.columns) else None
-    )
+    if all("time" in names.marks(name) for name in lookup.columns):
+        return  # rows by their age are a matter of cleaning up
+    derived = any(DERIVED_KEY.search(name) for name in lookup.columns)
+    creator = creator_beside(view, lookup) if derived else None
     if creator is None and not is_deviant(view, lookup):
         return
     found = record_evidence(view, lookup)
@@ -82,7 +85,9 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
         "medium",
         "auditor"
         if is_support(view) or found.guarded or is_given_record(view.analysis, view.function, lookup)
-        else "regular",
+        else "regular"
+        if creator is not None
+        else "pedantic",
         "",
         facts,
         trace,
@@ -102,7 +107,7 @@ def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             f"{lookup.call} {VERBS[lookup.effect]} a {lookup.model} by {lookup.ids[0]} alone: nothing ties it to the caller's boundary",
             f"add {part} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",
             confidence_of(found),
-            "regular" if found.strong else "auditor",
+            found.persona,
             "",
             found.facts,
             (*lookup.trace, *found.trace),
