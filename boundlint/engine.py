@@ -299,7 +299,7 @@ def _stamp(registry: Registry) -> str:
     """Facts and reports of another version, interpreter or set of plugins are not believed."""
     parts = [__version__, sys.version, *(f"{entry.rule.code} {entry.origin}" for entry in registry.entries)]
     package = Path(__file__).parent
-    for root in (package, *{entry.spec.parent for entry in registry.entries}):
+    for root in (package, *sorted({entry.spec.parent for entry in registry.entries})):
         for file in sorted(root.rglob("*.py") if root == package else root.glob("*.py")):
             status = file.stat()
             parts.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
