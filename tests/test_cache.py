@@ -328,3 +328,18 @@ def test_ten_megabytes_are_read_in_a_moment(tmp_path: Path) -> None:
             best = min(best, time.perf_counter() - started)
         assert found == rows
     assert best < 0.5  # some 0.05 s on an idle machine
+
+
+def test_the_stamp_is_the_same_in_every_process() -> None:
+    code = "from boundlint import engine, registry\nprint(engine._stamp(registry.load_registry()))\n"
+    stamps = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3", "4")
+    }
+    assert len(stamps) == 1, "a cache would be thrown away by every other run"
