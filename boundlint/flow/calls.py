@@ -14,7 +14,7 @@ from boundlint.findings import TraceStep
 from boundlint.flow import names
 from boundlint.flow.declared import NOT_CHECKED
 from boundlint.flow.graphtext import CHOSEN_GRAPH, chooses_graph, open_graph_query
-from boundlint.flow.lookups import QUERY, ROW, ended
+from boundlint.flow.queries import QUERY, ROW, ended
 from boundlint.flow.values import (
     CONSTANT,
     DATA_KINDS,

@@ -7,13 +7,37 @@ that is chained on it, and every check of what it returned, is added to it as th
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
 from boundlint.flow.guards import SILENT_CALL, Check, is_authority, is_check, mentions_boundary
+from boundlint.flow.queries import (
+    ADDED,
+    BY_ID,
+    CREATES,
+    DEEPEST,
+    IDENTIFIER,
+    INPUT,
+    ON_MODEL,
+    ON_SERVICE,
+    PROJECTIONS,
+    QUERY,
+    ROW,
+    RUNS_QUERY,
+    STEPS,
+    TAKES_MODEL,
+    Lookup,
+    comparisons,
+    effect_of,
+    ended,
+    is_terminal,
+    origins,
+    place_of,
+    record_of,
+    unwrapped,
+)
 from boundlint.flow.values import CONSTANT, NONE, Value, join
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
@@ -24,114 +48,6 @@ from boundlint.index.vocabulary import normal
 if TYPE_CHECKING:
     from boundlint.flow.calls import Arguments
     from boundlint.flow.interpret import Interpreter
-
-# Calls on a query that make a further query of it; any other ends it with rows.
-STEPS = frozenset(
-    "filter filter_by where join outerjoin options order_by order_bys limit offset distinct exclude select_related "
-    "prefetch_related annotate only defer having group_by with_for_update execution_options select_from using subquery "
-    "union union_all correlate alias with_only_columns select_for_update values values_list returning as_scalar "
-    "join_from add_columns with_entities query all_objects complex_filter".split()
-)
-# Calls whose arguments choose columns and compare nothing.
-PROJECTIONS = frozenset(
-    "select values values_list only defer load_only with_entities options order_by group_by".split()
-)
-# A service's method that takes the id alone; what follows it is what is written.
-BY_ID = re.compile(
-    r"^_?a?(?:get|find|update|delete|remove|load|fetch|filter|save)_(?:one_)?by_(?:id|pk|ids|uuid)$"
-)
-Effect = Literal["read", "update", "delete"]
-TAKES_MODEL = frozenset(
-    "select query update delete get exists QuerySet get_object_or_404 aget_object_or_404 get_list_or_404 scalars "
-    "get_or_404 load_only first one get_one".split()
-)
-ON_MODEL = frozenset(
-    "get filter exclude all first last get_or_none get_by_id select query find find_one find_many update delete aget afilter "
-    "filter_by where delete_by_id update_by_id get_or_404 in_bulk aggregate get_object delete_one delete_many update_one "
-    "objects fetch_one select_for_update select_related prefetch_related values values_list annotate only defer".split()
-)
-ON_SERVICE = re.compile(
-    r"^_?(?:a?get|a?find|query|fetch|load|read|list|select|retrieve|a?delete|remove|update|filter|save_by|download|archive|exists?)(?:_|$)"
-)
-CREATES = re.compile(
-    r"^_?(?:insert|add|create|save|new|build|bulk_create|get_or_create|update_or_create|upsert|count|total)"
-)
-IDENTIFIER = re.compile(
-    r"^(?:id|pk|uuid|slug|identifier|[a-z]\w*_(?:id|pk|uuid|ids|pks))(?:__(?:in|exact))?$|^(?:ids|pks|identifiers)$"
-)
-RUNS_QUERY = frozenset(
-    "execute scalars scalar exec stream stream_scalars".split()
-)  # of a session, given a query
-ADDED = "*isolation*"  # the carrier that stands for what the project adds to every query
-QUERY, ROW = "lookup@", "row@"  # marks of a query that is built, and of what it loaded
-INPUT = re.compile(
-    r"payload|body|data|req|form|input|dto|args|params|json|schema|(?:^|_)(?:in|create|update)$"
-)
-DEEPEST = 4  # calls between a query and the function that answers for it
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """One query on a customers' model, as one function makes it, directly or through those it calls.
-
-    `span` is that of the call that begins it (columns in UTF-8 bytes); `predicate` is everything the query compares with, `columns` the compared columns, `ids` the source of
-    the ids it is given, `guards` the checks found around it.  `dropped` is the optional boundary parameter of
-    the called function that this caller leaves out; `created` are the boundary columns that the same function
-    gives to a record of the model which it creates.  `values` are the sources of all compared values.
-    """
-
-    model: str
-    type_name: str
-    effect: Effect
-    call: str
-    function: Function
-    span: tuple[int, int, int, int]
-    statement: str
-    predicate: Value
-    columns: frozenset[str]
-    ids: tuple[str, ...]
-    id_value: Value
-    guards: tuple[str, ...] = ()
-    via: tuple[str, ...] = ()
-    trace: tuple[TraceStep, ...] = ()
-    dropped: str = ""
-    created: tuple[str, ...] = ()
-    values: frozenset[str] = NONE
-
-    @property
-    def mark(self) -> str:
-        """The mark that the query carries while it is built."""
-        return QUERY + ":".join(map(str, self.span))
-
-    @property
-    def row(self) -> str:
-        """The mark that what it loaded carries, and what is made of that."""
-        return ROW + ":".join(map(str, self.span))
-
-    @property
-    def line(self) -> int:
-        """The line it begins on."""
-        return self.span[0]
-
-    @property
-    def scoped(self) -> bool:
-        """Whether the query itself carries a boundary on every path."""
-        return bool(self.predicate.carriers)
-
-    @property
-    def open(self) -> bool:
-        """Addressed by an id, and neither scoped nor guarded on any path."""
-        return bool(self.ids) and self.bare
-
-    @property
-    def bare(self) -> bool:
-        """Neither scoped nor guarded on any path."""
-        return not self.predicate.carriers and not self.predicate.maybe and not self.guards
-
-    @property
-    def by_id(self) -> bool:
-        """Whether it is addressed by an id."""
-        return bool(self.ids)
 
 
 class Lookups:
@@ -183,17 +99,17 @@ class Lookups:
             isinstance(part, (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)) for part in node.ops
         ):
             return
-        sources = [ast.unparse(_unwrapped(part)) for part in (node.left, *node.comparators)]
+        sources = [ast.unparse(unwrapped(part)) for part in (node.left, *node.comparators)]
         reason = f"compared: {ast.unparse(node)[:60]}"
         for index, value in enumerate(values):
             if value.is_constant:
                 continue
             others = [row for position, row in enumerate(values) if position != index]
-            boundary = any(row.carriers and not _origins(row) & _origins(value) for row in others)
+            boundary = any(row.carriers and not origins(row) & origins(value) for row in others)
             if boundary or (value.carriers and any(row.carriers for row in others)):
                 self.protect(value, reason)
                 self.check(sources[index], reason, node.lineno, firm=True)
-            elif _origins(value):
+            elif origins(value):
                 with_ids = tuple(source for position, source in enumerate(sources) if position != index)
                 self.comparisons.append((value, with_ids, reason))
 
@@ -238,7 +154,7 @@ class Lookups:
             moved = replace(
                 lookup,
                 function=self.run.function,
-                span=_place(node),
+                span=place_of(node),
                 statement=ast.unparse(node)[:200],
                 call=path_of(node.func),
                 predicate=predicate,
@@ -292,7 +208,7 @@ class Lookups:
         if row.scoped:
             return
         for source in row.ids:
-            check = self.checked_ids.get(source) or self.checked_ids.get(_record(source))
+            check = self.checked_ids.get(source) or self.checked_ids.get(record_of(source))
             if check is not None and (check.firm or check.line <= row.line):
                 yield check.reason
         for source in row.ids:
@@ -340,11 +256,11 @@ class Lookups:
         if callee.kind == "class" or CREATES.match(name):
             return None
         first = given.positional[0][0] if given.positional else CONSTANT
-        if name in TAKES_MODEL and not _origins(receiver):
+        if name in TAKES_MODEL and not origins(receiver):
             for mark in first.marks:
                 if mark.startswith("model:"):
                     return self.models.get(mark[6:])
-        if _origins(receiver):
+        if origins(receiver):
             return None
         for mark in receiver.marks:
             if not mark.startswith("model:"):
@@ -377,10 +293,10 @@ class Lookups:
         lookup = Lookup(
             model.name,
             model.cls.name,
-            _effect(name),
+            effect_of(name),
             path_of(node.func),
             self.run.function,
-            _place(node),
+            place_of(node),
             ast.unparse(node)[:200],
             Value(receiver.carriers | self._added(model, node), receiver.maybe),
             NONE,
@@ -395,7 +311,7 @@ class Lookups:
         self._extend(lookup.mark, node, given, begins=True)
         known = self.found[lookup.mark]
         is_model = any(mark.startswith("model:") for mark in (*receiver.marks, *_first_marks(given)))
-        mark = known.mark if is_model and not _is_terminal(name) else known.row
+        mark = known.mark if is_model and not is_terminal(name) else known.row
         return Value(known.predicate.carriers, known.predicate.maybe, NONE, frozenset({"data", mark}))
 
     def _added(self, model: Model, node: ast.Call) -> frozenset[str]:
@@ -416,7 +332,7 @@ class Lookups:
         if begins and name in TAKES_MODEL and positional:
             positional = positional[1:]
         for value, argument in positional:
-            compared = list(_comparisons(argument))
+            compared = list(comparisons(argument))
             for column, other in compared:
                 columns.add(column)
                 values.add(ast.unparse(other))
@@ -442,7 +358,7 @@ class Lookups:
         hidden = (given.open_ended or given.starred) and name not in PROJECTIONS
         maybe = predicate.maybe | {"**"} if hidden else predicate.maybe
         predicate = Value(predicate.carriers, maybe, predicate.params, predicate.marks & {"unknown"})
-        effect = _effect(name) if name in ("delete", "update") and not begins else lookup.effect
+        effect = effect_of(name) if name in ("delete", "update") and not begins else lookup.effect
         self.found[mark] = replace(
             lookup,
             predicate=predicate,
@@ -467,7 +383,7 @@ class Lookups:
         rows = [*given.positional, *given.keywords.values()]
         values = [receiver, *(value for value, _ in rows)]
         # The record's own tenant proves nothing about the caller's.
-        carries = any(value.carriers and not _origins(value) for value in values)
+        carries = any(value.carriers and not origins(value) for value in values)
         named = is_authority(name) or (
             is_check(name) and (carries or mentions_boundary(self.run.flow, callee.function))
         )
@@ -476,7 +392,7 @@ class Lookups:
         reason = f"checked by {path_of(node.func)}"
         if named:
             for value in values:
-                for origin in _origins(value):
+                for origin in origins(value):
                     self._protect(origin, reason)
         for value, argument in rows:
             for part in _parts(argument, named):
@@ -489,7 +405,7 @@ class Lookups:
     def _bind_session(self, session: Value, given: Arguments) -> None:
         """A query that runs in a session bound to the boundary is scoped by it."""
         for value, _ in given.positional[:1]:
-            for origin in _origins(value):
+            for origin in origins(value):
                 lookup = self.found.get(QUERY + origin)
                 if lookup is not None:
                     predicate = replace(
@@ -499,7 +415,7 @@ class Lookups:
 
     def protect(self, value: Value, reason: str) -> None:
         """A guard has checked the record that a value is, or is made of."""
-        for origin in _origins(value):
+        for origin in origins(value):
             self._protect(origin, reason)
 
     def _protect(self, origin: str, reason: str) -> None:
@@ -515,12 +431,6 @@ def _parts(argument: ast.expr, named: bool) -> Iterator[ast.expr]:
         yield from argument.elts
     if named and isinstance(argument, ast.Call):  # `authorize(user, Policy.update(record))`
         yield from argument.args
-
-
-def _record(source: str) -> str:
-    """The variable that holds the record whose id a source is; "" for what is no part of one, or of `self`."""
-    root, dot, _ = source.partition(".")
-    return root if dot and root.isidentifier() and root not in ("self", "cls", "request") else ""
 
 
 def _dropped(lookup: Lookup, predicate: Value, callee: Function, bound: Mapping[str, Value]) -> str:
@@ -563,17 +473,6 @@ def _unbound(value: Value) -> Value:
     return replace(value, carriers=NONE, maybe=NONE) if loaded else value
 
 
-def _unwrapped(node: ast.expr) -> ast.expr:
-    """`id` of `str(id)`, `UUID(id)`: the same id in another type."""
-    while (
-        isinstance(node, ast.Call)
-        and len(node.args) == 1
-        and path_of(node.func) in ("str", "int", "UUID", "uuid.UUID")
-    ):
-        node = node.args[0]
-    return node
-
-
 def _renamed(source: str, sources: Mapping[str, str]) -> str:
     """An id's source as the caller writes it; "" where the caller gives nothing."""
     head, _, rest = source.partition(".")
@@ -586,26 +485,8 @@ def class_mark(cls: Class, models: Mapping[str, Model]) -> Value:
     return Value(marks=frozenset({f"model:{cls.name}"})) if cls.name in models else CONSTANT
 
 
-def _origins(value: Value) -> set[str]:
-    """The places of the queries that a value is, or was loaded by."""
-    return {mark.partition("@")[2] for mark in value.marks if mark.startswith((QUERY, ROW))}
-
-
-def ended(value: Value) -> Value:
-    """A query's value as that of its rows."""
-    if not any(mark.startswith(QUERY) for mark in value.marks):
-        return value
-    marks = (ROW + mark[len(QUERY) :] if mark.startswith(QUERY) else mark for mark in value.marks)
-    return replace(value, marks=frozenset(marks))
-
-
 def _first_marks(given: Arguments) -> frozenset[str]:
     return given.positional[0][0].marks if given.positional else NONE
-
-
-def _is_terminal(name: str) -> bool:
-    """Whether the call that begins a query also ends it, as `Model.objects.get(pk=…)` and services do."""
-    return name not in STEPS and name not in ("select", "update", "delete", "find", "QuerySet", "objects")
 
 
 def _no_values(keywords: Mapping[str, tuple[Value, ast.expr]]) -> dict[str, tuple[Value, ast.expr]]:
@@ -617,52 +498,18 @@ def _through_parents(rows: list[Lookup]) -> list[Lookup]:
     """A record is guarded by the parent that is loaded through it, where that one is scoped or guarded."""
     marks = {row.row: index for index, row in enumerate(rows)}
     for row in rows:
-        origins = [mark for mark in row.id_value.marks if mark in marks]
+        through = [mark for mark in row.id_value.marks if mark in marks]
         if (
-            len(origins) != 1
+            len(through) != 1
             or not (row.scoped or row.guards)
             or not any("." in source for source in row.ids)
         ):
             continue
-        child = rows[marks[origins[0]]]
+        child = rows[marks[through[0]]]
         if child.model != row.model and child.line <= row.line:
             reason = f"its parent is checked: {row.statement[:60]}"
-            rows[marks[origins[0]]] = replace(child, guards=tuple(dict.fromkeys((*child.guards, reason))))
+            rows[marks[through[0]]] = replace(child, guards=tuple(dict.fromkeys((*child.guards, reason))))
     return rows
-
-
-def _comparisons(node: ast.expr) -> Iterable[tuple[str, ast.expr]]:
-    """Column and other side of each `Model.column == value` and `Model.column.in_(value)` in an expression."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Compare) and len(part.comparators) == 1:
-            left, right = _column(part.left), _column(part.comparators[0])
-            for one, other in ((left, right), (right, left)):
-                if isinstance(one, ast.Attribute) and _is_class_path(one.value):
-                    yield one.attr, other
-                elif isinstance(one, ast.Call) and path_of(one.func) == "getattr" and len(one.args) == 2:
-                    yield "?", other
-        elif (
-            isinstance(part, ast.Call)
-            and isinstance(part.func, ast.Attribute)
-            and part.func.attr in ("in_", "is_in")
-            and part.args
-        ):
-            column = _column(part.func.value)
-            if isinstance(column, ast.Attribute):
-                yield column.attr, part.args[0]
-        elif isinstance(part, ast.Call) and path_of(part.func) in ("Q", "models.Q"):
-            for keyword in part.keywords:
-                if keyword.arg:
-                    yield keyword.arg, keyword.value
-
-
-def _column(node: ast.expr) -> ast.expr:
-    """The column inside of a wrapper such as `col(Model.column)` or `func.lower(Model.column)`."""
-    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
-        inner = node.args[0]
-        if isinstance(inner, ast.Attribute) and _is_class_path(inner.value):
-            return inner
-    return node
 
 
 def _add_id(ids: list[str], values: list[Value], node: ast.expr, value: Value) -> None:
@@ -675,19 +522,3 @@ def _add_id(ids: list[str], values: list[Value], node: ast.expr, value: Value) -
     ):
         ids.append(source)
         values.append(value)
-
-
-def _is_class_path(node: ast.expr) -> bool:
-    name = path_of(node).rpartition(".")[2]
-    return name[:1].isupper() or name in ("model", "_model", "cls", "model_class")
-
-
-def _effect(name: str) -> Effect:
-    if re.match(r"_?a?(?:delete|remove)", name):
-        return "delete"
-    return "update" if re.match(r"_?(?:update|set|save|archive)", name) else "read"
-
-
-def _place(node: ast.Call) -> tuple[int, int, int, int]:
-    end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-    return node.lineno, node.col_offset, end_line, end_column

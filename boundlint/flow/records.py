@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Confidence, Persona, TraceStep
 from boundlint.flow.analysis import Flow
-from boundlint.flow.lookups import IDENTIFIER, QUERY, ROW, Lookup
+from boundlint.flow.queries import IDENTIFIER, QUERY, ROW, Lookup
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import NONE
 from boundlint.flow.view import View

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from boundlint.flow.claims import Claim
     from boundlint.flow.credentials import CredentialUse
     from boundlint.flow.effects import Effects
-    from boundlint.flow.lookups import Lookup
     from boundlint.flow.overwrites import Overwrite
+    from boundlint.flow.queries import Lookup
     from boundlint.flow.shared import SharedWrite
 
 Verdict = Literal["scoped", "maybe", "open", "unknown", "unscoped"]

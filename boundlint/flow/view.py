@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from boundlint.findings import Location, TraceStep
 from boundlint.flow.claims import Claim
 from boundlint.flow.credentials import CredentialUse
-from boundlint.flow.lookups import Lookup
 from boundlint.flow.overwrites import Overwrite
+from boundlint.flow.queries import Lookup
 from boundlint.flow.shared import SharedWrite
 from boundlint.flow.usage import Usage, usage_of
 from boundlint.flow.values import Access, FunctionFlow, Oddity, PostFilter

@@ -13,7 +13,7 @@ from boundlint.rule import Problem, Rule
 if TYPE_CHECKING:
     import libcst as cst
 
-    from boundlint.flow.lookups import Lookup
+    from boundlint.flow.queries import Lookup
     from boundlint.flow.view import View
 
 INNER = re.compile(r"\b(?:OuterRef|Subquery)\(")  # a query inside of another one is narrowed by it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
 from boundlint.flow import names
-from boundlint.flow.lookups import Lookup
+from boundlint.flow.queries import Lookup
 from boundlint.flow.records import (
     VERBS,
     confidence_of,
