@@ -95,6 +95,8 @@ class Flow:
         self.shared_objects = SharedObjects(self)
         self.key_builders = KeyBuilders(self)
         self.slices = Slices(project, read)
+        self._reach: dict[Function, tuple[str, ...]] = {}
+        self._querying: dict[tuple[str, str], tuple[Function, ...]] = {}
         self._summaries: dict[Function, FunctionFlow | None] = {}
         self._modules: dict[str, Environment] = {}
         self._classes: dict[Class, Environment] = {}
@@ -371,7 +373,20 @@ class Flow:
 
     def reach_of(self, function: Function) -> tuple[str, ...]:
         """The boundary parts at hand in a function."""
-        return reach(self.project, self.vocabulary, function, self.receivers.owner(function))
+        known = self._reach.get(function)
+        if known is None:
+            known = reach(self.project, self.vocabulary, function, self.receivers.owner(function))
+            self._reach[function] = known
+        return known
+
+    def querying(self, path: str, owner: str) -> tuple[Function, ...]:
+        """The functions of a class, or of a module outside of its classes, that query a customers' model."""
+        known = self._querying.get((path, owner))
+        if known is None:
+            rows = self.project.functions(path).values()
+            known = tuple(row for row in rows if row.facts.owner == owner and self.queries(row))
+            self._querying[path, owner] = known
+        return known
 
     def _nested(self, run: Interpreter) -> None:
         """Follow the functions defined inside, with the variables they capture; their own parameters are open."""

@@ -41,10 +41,9 @@ class RecordEvidence:
 
     `entry`: it is made for a request, a tool call or a job; `principal`: that entry point knows who calls;
     `peers`: most queries on the model, or beside it, compare a boundary, `class_peers` nearly all in its class;
-    `layer`: functions beside it
-    that query hold a boundary, so this is where the check belongs; `exposed`: entry points that reach it
-    unguarded; `guarded`: callers that guard it themselves; `outside`: the id was not loaded before;
-    `direct`: the function queries itself.
+    `layer`: functions beside it that query hold a boundary, so this is where the check belongs; `exposed`: entry
+    points that reach it unguarded; `guarded`: callers that guard it themselves; `direct`: the function queries
+    itself.
     """
 
     entry: bool
@@ -56,7 +55,6 @@ class RecordEvidence:
     guarded: int
     privileged: bool
     support: bool
-    outside: bool
     direct: bool
     reach: tuple[str, ...]
     facts: tuple[str, ...]
@@ -68,7 +66,7 @@ class RecordEvidence:
 
         That the class agrees is less: a primitive of the data layer may be checked by whoever calls it.
         """
-        if self.support or self.privileged or not self.outside:
+        if self.support or self.privileged:
             return "auditor"
         if self.entry:
             return "regular" if self.reach or self.principal or self.peers else "auditor"
@@ -85,8 +83,8 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
     peers, peer_facts, trace = _peers(view, lookup)
     facts += peer_facts
     entry = analysis.entry(function) is not None
-    given_by_server = analysis.entry(function) == "job" or is_given_record(analysis, function, lookup)
-    exposed, guarded = ((), 0) if entry else exposure(analysis, lookup)
+    support, privileged = bool(SUPPORT_PATH.search(function.path)), is_privileged(function)
+    exposed, guarded = ((), 0) if entry or support or privileged else exposure(analysis, lookup)
     layer = layer_share(analysis, function)
     if layer < MOST_OF_LAYER and any(layer_share(analysis, caller) for caller in exposed):
         exposed = ()  # told there
@@ -103,9 +101,8 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
         layer > 0,
         exposed,
         guarded,
-        is_privileged(function),
-        bool(SUPPORT_PATH.search(function.path)),
-        from_outside(lookup, entry) and not given_by_server,
+        privileged,
+        support,
         not lookup.via,
         reach,
         tuple(facts),
@@ -114,14 +111,26 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
 
 
 def open_lookups(node: cst.CSTNode, view: View) -> Iterator[Lookup]:
-    """The open queries that begin at a node; one guard on an id mends all queries by it, so each id once.
+    """The open queries by an id from outside that begin at a node.
 
-    Of several the first that the function makes itself is told, else the first.
+    One guard on an id mends all queries by it, so each id once; of several the first that the function makes itself is told, else the first.
     """
     for lookup in view.lookups(node):
         same = [row for row in view.flow.lookups if row.open and row.ids == lookup.ids]
-        if lookup.open and lookup is min(same, key=lambda row: (bool(row.via), row.span)):
+        first = min(same, key=lambda row: (bool(row.via), row.span), default=None)
+        if lookup.open and lookup is first and is_outside(view, lookup):
             yield lookup
+
+
+def is_outside(view: View, lookup: Lookup) -> bool:
+    """Whether the id is the caller's or the client's choice: no job's, and that of no record handed in."""
+    analysis, function = view.analysis, view.function
+    entry = analysis.entry(function)
+    return (
+        entry != "job"
+        and from_outside(lookup, entry is not None)
+        and not is_given_record(analysis, function, lookup)
+    )
 
 
 def parent_of(view: View, lookup: Lookup) -> str:
@@ -227,11 +236,7 @@ def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:
 
 def layer_share(analysis: Flow, function: Function) -> float:
     """Which share of the functions beside this one that query hold a boundary; 0 where fewer than two do."""
-    beside = [
-        row
-        for row in analysis.project.functions(function.path).values()
-        if row != function and row.facts.owner == function.facts.owner and analysis.queries(row)
-    ]
+    beside = [row for row in analysis.querying(function.path, function.facts.owner) if row != function]
     holding = [row for row in beside if analysis.reach_of(row)]
     return len(holding) / len(beside) if len(holding) >= 2 else 0.0
 

@@ -29,7 +29,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         if not parent or lookup.dropped:
             continue
         found = record_evidence(view, lookup)
-        if not found.outside or is_told_below(view, lookup):
+        if is_told_below(view, lookup):
             continue
         sure = found.persona == "regular" and not lookup.via and not is_compared_later(view, parent)
         yield Problem(

@@ -100,7 +100,7 @@ def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         if parent_of(view, lookup) or lookup.dropped:
             continue  # BND502 and BND105 tell it
         found = record_evidence(view, lookup)
-        if not found.outside or is_told_below(view, lookup):
+        if is_told_below(view, lookup):
             continue
         part = found.reach[0].removesuffix("()") if found.reach else "the tenant"
         yield Problem(
