@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -53,7 +54,7 @@ def wait_for(port: int, process: subprocess.Popen[Any]) -> None:
 
 
 def stopped(process: subprocess.Popen[Any]) -> None:
-    process.terminate()
+    process.send_signal(signal.SIGINT)  # PostgreSQL waits for its clients after SIGTERM
     process.wait(timeout=60)
 
 
