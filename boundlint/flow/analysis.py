@@ -404,7 +404,7 @@ class Flow:
             inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
             inner.shared.found, inner.credentials.found = run.shared.found, run.credentials.found
             inner.compared = run.compared
-            inner.lookups.found, inner.lookups.checked_ids = run.lookups.found, run.lookups.checked_ids
+            inner.lookups.inherit(run.lookups)
             inner.claims.inherit(run.claims)
             inner.block(node.body)
             self._nested(inner)

@@ -66,6 +66,11 @@ class Lookups:
         self.comparisons: list[tuple[Value, tuple[str, ...], str]] = []
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
 
+    def inherit(self, outer: Lookups) -> None:
+        """Collect into what the function around this one has: its queries, its checks, its loops."""
+        self.found, self.checked_ids, self.tested = outer.found, outer.checked_ids, outer.tested
+        self.loops, self.comparisons, self.created = outer.loops, outer.comparisons, outer.created
+
     def on_call(
         self, node: ast.Call, path: str, callee: Callee, receiver: Value, given: Arguments
     ) -> Value | None:
@@ -116,8 +121,9 @@ class Lookups:
     def check(self, source: str, reason: str, line: int, *, firm: bool) -> None:
         """Remember that an id, by its source text, is checked; a firm check decides wherever it stands."""
         known = self.checked_ids.get(source)
-        if known is None or (firm and not known.firm):
-            self.checked_ids[source] = Check(reason, line, firm)
+        if known is not None and (known.firm or not firm):
+            return
+        self.checked_ids[source] = Check(reason, line, firm)
         if source in self.loops:  # each of the ids is
             self.check(self.loops[source], reason, line, firm=firm)
 
@@ -392,8 +398,7 @@ class Lookups:
         reason = f"checked by {path_of(node.func)}"
         if named:
             for value in values:
-                for origin in origins(value):
-                    self._protect(origin, reason)
+                self.protect(value, reason)
         for value, argument in rows:
             for part in _parts(argument, named):
                 if (
