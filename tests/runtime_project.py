@@ -65,3 +65,21 @@ def blocks(result: pytest.RunResult) -> list[str]:
 def line_of(app: str, text: str) -> int:
     """The line of a piece of an `app`, as it is written."""
     return 1 + next(number for number, line in enumerate(dedent(app).splitlines()) if text in line)
+
+
+def table(calls: Mapping[str, str], head: str = "") -> str:
+    """A test module with one test for each call, named after what the call shows."""
+    lines = [dedent(head)]
+    for number, (name, call) in enumerate(calls.items()):
+        lines += [f"def test_{number}_{name.replace(' ', '_')}():", f"    {call}"]
+    return "\n".join(lines) + "\n"
+
+
+def changed(owners: Mapping[type, Mapping[str, object]]) -> list[str]:
+    """The attributes of classes that are no longer the objects that `dict(vars(owner))` held before."""
+    return [
+        f"{owner.__name__}.{name}"
+        for owner, before in owners.items()
+        for name, value in vars(owner).items()
+        if before.get(name) is not value and not name.startswith(("__", "_abc"))
+    ]

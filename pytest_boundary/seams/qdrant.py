@@ -10,8 +10,8 @@ from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
 from pytest_boundary.checks.keys import carries
+from pytest_boundary.checks.payloads import judge_payloads
 from pytest_boundary.checks.rows import foreign_owner
-from pytest_boundary.levels import same_id
 from pytest_boundary.monitor import Judgement, Missing, Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
@@ -147,24 +147,12 @@ class _Watch:
     def _judge_payloads(
         self, collection: str, args: tuple[Any, ...], kwargs: dict[str, Any], active: Active
     ) -> Judgement:
-        levels = self.monitor.levels
         given = self.arguments.value("metadata", args, kwargs) or self.arguments.value(
             "document", args, kwargs
         )
         batch = _get(given, "payloads")
         payloads = list(batch) if batch else [_payload(point) for point in _several(given)]
-        for payload in payloads:
-            owners = levels.owners(payload, active.ids)
-            if not levels.owned(payload) or not active.ids:
-                text = (
-                    f"a point's payload names no owner, so that no filter can bind it to {active.described()}"
-                )
-                return Missing(text, (collection,), fix="payload={…, tenant_id of the boundary}")
-            for owner in owners:
-                if not any(same_id(payload[name], owner.id) for name in owner.fields):
-                    text = f"a point's payload does not say {sorted(owner.fields)[0]} = {owner.id!r}"
-                    return Missing(text, (collection,), fix="payload={…, tenant_id of the boundary}")
-        return "scoped"
+        return judge_payloads(payloads, active, self.monitor.levels, names=(collection,))
 
 
 def _payload(point: Any) -> dict[str, Any]:

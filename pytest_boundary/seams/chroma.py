@@ -1,0 +1,103 @@
+"""chroma: searches, lookups, writes and deletes of both kinds of collection. A filter is a document (`where`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+from pytest_boundary import catalog
+from pytest_boundary.checks.documents import translate
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.patching import Patcher
+from pytest_boundary.seams import Seam
+from pytest_boundary.seams.points import Call, Describe, Watch
+
+READS = ("query", "get", "search", "peek")
+WRITES = ("add", "upsert")
+BY_ID = ("update", "delete")
+FIX = 'where={"tenant_id": …}   ($and for more conditions)'
+WRITE_FIX = 'metadatas=[{…, "tenant_id": …}]'
+
+
+def _describe(method: str) -> Describe:
+    value = catalog.arguments(f"chromadb.api.models.Collection.Collection.{method}").value
+
+    def describe(collection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        name = str(collection.name)
+        places = tuple(
+            place
+            for place in (collection.tenant, collection.database)
+            if place not in ("default_tenant", "default_database")
+        )
+        if method == "count":  # a number, and no filter is possible
+            return Call(name, places, free=True)
+        if method in WRITES:
+            sent, metadatas = [args, kwargs], _several(value("metadata", args, kwargs))
+            number = len(_several(value("id", args, kwargs)))
+            written = [metadata or {} for metadata in metadatas]
+            written += [{}] * (number - len(written))
+            return Call(name, places, payloads=written, sent=sent, surface="vector write")
+        ids = _several(value("id", args, kwargs))
+        if method == "update":
+            return Call(name, places, keys=ids, sent=[args, kwargs], surface="vector write")
+        if method == "search":
+            searches = _several(value("filter", args, kwargs))
+            wheres = [_where(getattr(search, "_where", None)) for search in searches]
+        else:
+            wheres = [_where(value("filter", args, kwargs))]
+        asked = value("query", args, kwargs)
+        return Call(
+            name,
+            places,
+            filters=[translate(where) for where in wheres],
+            keys=ids,
+            sent=asked,
+            surface="embeddings input" if asked is not None else "",
+        )
+
+    return describe
+
+
+def _where(condition: Any) -> Any:
+    """A condition of `search` is an object that writes itself as a document."""
+    return condition.to_dict() if hasattr(condition, "to_dict") else condition
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _metadatas(result: Any) -> Iterator[Any]:
+    """The metadata of every record: in a list (`get`), or in one list for each query."""
+    found = result.get("metadatas") if isinstance(result, Mapping) else None
+    for item in found or ():
+        yield from item if isinstance(item, list) else [item]
+
+
+def _installer(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
+    def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+        """Watch the methods of the collection; the server or the engine below is the same access."""
+        owner = getattr(module, name)
+        for method in (*READS, *WRITES, *BY_ID, "count"):
+            if method == "search" and method not in vars(owner):  # newer than the rest
+                continue
+            effect = "read" if method in (*READS, "count") else "delete" if method == "delete" else "write"
+            target = f"chromadb.api.models.Collection.Collection.{method}"
+            operation = catalog.operation("chroma", target, "retrieval", effect)
+            watch = Watch(monitor, operation, _describe(method), _metadatas, fix=FIX, write_fix=WRITE_FIX)
+            patcher.wrap(owner, method, watch.before, watch.after, claims=True)
+
+    return install
+
+
+SEAM = Seam(
+    "chroma",
+    "chromadb",
+    {
+        "chromadb.api.models.Collection": _installer("Collection"),
+        "chromadb.api.models.AsyncCollection": _installer("AsyncCollection"),
+    },
+)

@@ -1,0 +1,109 @@
+"""What the seams of vector stores share: searches are judged by their filters, writes by their payloads.
+
+A seam says in a `Call` what its client is asked for; each record that comes back is compared with the boundary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_boundary.active import Active
+from pytest_boundary.checks import payloads
+from pytest_boundary.checks.filters import NOTHING, Filter, judge_filter
+from pytest_boundary.checks.keys import carries, judge_keys
+from pytest_boundary.checks.rows import foreign_owner
+from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call in the words of every vector store.
+
+    `collection` is what is searched, `places` the namespaces, partitions or store tenants around it: any of them may
+    be the boundary's own. `filters` are one for each search. `keys` are the ids of a call by id, which may carry the
+    boundary as keys do. `payloads` are those of a write, None where it is none. `sent` is what the watcher looks
+    into, on `surface`. A `free` call touches no content.
+    """
+
+    collection: str
+    places: tuple[Any, ...] = ()
+    filters: Sequence[Filter] = (NOTHING,)
+    keys: Sequence[Any] = ()
+    payloads: Sequence[Mapping[str, Any]] | None = None
+    sent: Any = None
+    surface: str = ""
+    free: bool = False
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        places = [str(place) for place in self.places if place]
+        return f"collection {self.collection!r}" + (f" in {', '.join(places)}" if places else "")
+
+
+Describe = Callable[[Any, tuple[Any, ...], dict[str, Any]], Call]
+Points = Callable[[Any], Iterable[Any]]
+
+
+class Watch:
+    """The hooks around one method. `describe` reads the call, `points` gives the records of its result."""
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        operation: Operation,
+        describe: Describe,
+        points: Points = lambda _result: (),
+        *,
+        fix: str = "",
+        write_fix: str = payloads.FIX,
+    ) -> None:
+        self.monitor = monitor
+        self.operation = operation
+        self._describe = describe
+        self._points = points
+        self._fix = fix
+        self._write_fix = write_fix
+
+    def before(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Active | None:
+        """Judge a call, and look at what it sends."""
+        __tracebackhide__ = True
+        call = self._describe(client, args, kwargs)
+        active = self.monitor.before(
+            self.operation, lambda active: self._judge(call, active), lambda: call.shown
+        )
+        if active is not None and call.surface:
+            self.monitor.watcher.surface(call.sent, call.surface, self.operation)
+        return active
+
+    def after(self, active: Active, result: Any) -> None:
+        """A record that names another owner is foreign: the filter comes after the ranking."""
+        __tracebackhide__ = True
+        if self.operation.effect != "read":
+            return
+        monitor = self.monitor
+        monitor.read(self.operation, result)
+        for payload in self._points(result):
+            if isinstance(payload, Mapping) and (owner := foreign_owner(payload, active, monitor.levels)):
+                monitor.foreign(self.operation, active, owner)
+
+    def _judge(self, call: Call, active: Active) -> Judgement:
+        if call.free:
+            return "free"
+        levels = self.monitor.levels
+        names = (call.collection,)
+        if any(place and carries(place, active, levels) for place in (call.collection, *call.places)):
+            return "scoped"
+        if call.keys:
+            by_key = judge_keys(call.keys, active, levels, self.monitor.settings.delimiters, what="id")
+            if by_key == "scoped":
+                return "scoped"
+        if call.payloads is not None:
+            return payloads.judge_payloads(call.payloads, active, levels, names=names, fix=self._write_fix)
+        for condition in call.filters or (NOTHING,):
+            judged = judge_filter(condition, active, levels, names=names, fix=self._fix)
+            if isinstance(judged, Missing):
+                return judged
+        return "scoped"
