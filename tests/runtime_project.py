@@ -83,3 +83,18 @@ def changed(owners: Mapping[type, Mapping[str, object]]) -> list[str]:
         for name, value in vars(owner).items()
         if before.get(name) is not value and not name.startswith(("__", "_abc"))
     ]
+
+
+def surface_tests(uses: Mapping[str, str], *, whose: str = "second") -> str:
+    """Tests that each let `value`, which was read from a store, surface in the first lookalike tenant's boundary."""
+    lines: list[str] = []
+    for number, (name, use) in enumerate(uses.items()):
+        lines += [
+            f"def test_{number}_{name.replace(' ', '_')}(lookalike_tenants, bleed, boundary_scope):",
+            "    first, second = lookalike_tenants",
+            f"    value = {whose}.text('may churn', store='notes', field='body')",
+            "    bleed.read(value, 'memory')",
+            "    with boundary_scope(first.boundary):",
+            f"        {use}",
+        ]
+    return "\n".join(lines) + "\n"

@@ -26,6 +26,7 @@ BASE64 = re.compile(r"[0-9A-Za-z+/_-]{22,}")
 GZIP = b"\x1f\x8b"
 MAX_NODES = 100_000  # values of one nested structure
 MAX_BYTES = 20_000_000  # of one decompressed value
+MAX_DEPTH = 8  # of one chunk of a stream
 TAIL = 512  # characters of a stream that are kept for the next chunk: a mark in any encoding fits
 
 
@@ -78,8 +79,8 @@ def pieces(value: Any) -> Iterator[str | bytes]:
         elif isinstance(item, BaseException):
             yield str(item)
             stack += item.args
-        elif hasattr(item, "model_dump"):  # pydantic
-            stack.append(item.model_dump())
+        elif hasattr(item, "model_dump"):  # pydantic; dumping warns of values that a client took as they came
+            stack += (vars(item), getattr(item, "__pydantic_extra__", None))
         elif hasattr(item, "__dict__") and not callable(item):
             stack.append(vars(item))
         else:
@@ -154,3 +155,36 @@ class Stream:
         whole = self._tail + text
         self._tail = whole[-TAIL:]
         return _in_text(whole)
+
+
+class Chunks:
+    """The same for a stream of records, such as events of a model: what stands at one place of each is one text."""
+
+    def __init__(self) -> None:
+        self._streams: dict[tuple[str, ...], Stream] = {}
+
+    def feed(self, chunk: Any) -> set[str]:
+        """The marks that are complete with this chunk."""
+        found: set[str] = set()
+        for place, text in _places(chunk, (), MAX_DEPTH):
+            found |= self._streams.setdefault(place, Stream()).feed(text)
+        return found
+
+
+def _places(value: Any, place: tuple[str, ...], depth: int) -> Iterator[tuple[tuple[str, ...], str | bytes]]:
+    """The texts inside of a chunk, each with its place; an `index` in the data says more than a position."""
+    if isinstance(value, (str, bytes)):
+        yield place, value
+        return
+    if depth <= 0 or value is None or isinstance(value, (int, float)):
+        return
+    if not isinstance(value, (Mapping, list, tuple)):
+        value = {**getattr(value, "__dict__", {}), **(getattr(value, "__pydantic_extra__", None) or {})}
+    if isinstance(value, Mapping):
+        index = value.get("index")
+        here = (*place, str(index)) if isinstance(index, int) else place
+        for name, part in value.items():
+            yield from _places(part, (*here, str(name)), depth - 1)
+    else:
+        for part in value:
+            yield from _places(part, place, depth - 1)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_boundary.bleed.canaries import Canaries, Canary
-from pytest_boundary.bleed.matching import Stream, tokens_in
+from pytest_boundary.bleed.matching import Chunks, tokens_in
 from pytest_boundary.message import RULES
 
 if TYPE_CHECKING:
@@ -49,20 +49,26 @@ class Watcher:
         return value
 
     def chunks(self, stream: Iterable[T], surface: str = "answer") -> Iterator[T]:
-        """The chunks of a stream, each looked at together with the ones before it."""
+        """The chunks of a stream, texts or records, each looked at together with the ones before it."""
         __tracebackhide__ = True
-        watched = Stream()
+        before = Chunks()
         for chunk in stream:
-            self._found(watched.feed(_text(chunk)), surface)
+            self.chunk(chunk, before, surface)
             yield chunk
 
     async def achunks(self, stream: AsyncIterable[T], surface: str = "answer") -> AsyncIterator[T]:
         """The same for an asynchronous stream."""
         __tracebackhide__ = True
-        watched = Stream()
+        before = Chunks()
         async for chunk in stream:
-            self._found(watched.feed(_text(chunk)), surface)
+            self.chunk(chunk, before, surface)
             yield chunk
+
+    def chunk(self, chunk: Any, before: Chunks, surface: str, operation: Operation | None = None) -> None:
+        """A seam reports the next chunk of a stream; `before` holds what came before it."""
+        __tracebackhide__ = True
+        if self.canaries:
+            self._found(before.feed(chunk), surface, operation)
 
     def surface(self, value: Any, surface: str, operation: Operation | None = None) -> None:
         """A seam reports what leaves on a surface: a prompt, a log record, a payload, a request."""
@@ -137,7 +143,3 @@ def encodings(token: str) -> Iterator[tuple[str, Any]]:
 def rule_of(surface: str, kind: str) -> str:
     """The rule that a bleed breaks: that of the log, else that of the store which gave the data."""
     return RULES["log"] if surface == "log" else RULES.get(kind, "BND501")
-
-
-def _text(chunk: object) -> str | bytes:
-    return chunk if isinstance(chunk, (str, bytes)) else str(chunk)

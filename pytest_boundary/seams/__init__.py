@@ -13,7 +13,7 @@ from pytest_boundary.patching import ImportWatch, Patcher, SeamBroken
 Install = Callable[[ModuleType, Patcher, Monitor], None]
 
 # A module of this package each, with one `SEAM` or several `SEAMS`. Modules here import no client themselves.
-MODULES = ("kit", "logs", "redis", "sqlalchemy", "sqlite", "psycopg", "qdrant", "diskcache", "chroma")
+MODULES = ("kit", "logs", "redis", "sqlalchemy", "sqlite", "psycopg", "qdrant", "diskcache", "chroma", "llm")
 
 
 @dataclass(frozen=True)
