@@ -173,6 +173,18 @@ def test_a_client_that_is_not_installed_is_unverified_and_never_passed(tmp_path:
     assert not result.passed
 
 
+def test_what_another_distribution_adds_to_a_namespace_is_unverified(site: Path) -> None:
+    (site / "fakeshop_space" / "store" / "memory").mkdir(parents=True)
+    (site / "fakeshop_space" / "store" / "memory" / "__init__.py").write_text(CLIENT)
+    space = "fakeshop_space.store"
+    client = f'[[client]]\ntypes = ["{space}.memory.Client", "{space}.postgres.Store"]\n'
+    client += f'returns = {{ from_text = "{space}.memory.Client" }}\n\n'
+    entry = '[[operation]]\ntarget = "fakeshop.memoize"'
+    result = _verify(site, (entry, client + entry))
+    assert (result.verified, result.problems) == (3, ())
+    assert any("'from_text'" in note for note in result.unverified)
+
+
 def test_an_entry_about_another_version_is_unverified(site: Path) -> None:
     result = _verify(site, ('form = "decorator"\n', 'form = "decorator"\nversions = "fakeshop>=2"\n'))
     assert result.verified == 2

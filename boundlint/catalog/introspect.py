@@ -48,11 +48,13 @@ class Missing:
 def is_installed(path: str) -> bool:
     """Whether the package that a dotted path starts with is there, whatever of it may be missing."""
     parts = path.split(".")
+    spec = None
     try:
-        spec = importlib.util.find_spec(parts[0])
-        # a namespace package such as `google` is shared: look one deeper
-        if spec is not None and spec.origin is None and spec.submodule_search_locations is not None:
-            return len(parts) == 1 or importlib.util.find_spec(".".join(parts[:2])) is not None
+        # a namespace package such as `google` or `langgraph.store` is shared: look deeper
+        for depth in range(1, len(parts) + 1):
+            spec = importlib.util.find_spec(".".join(parts[:depth]))
+            if spec is None or spec.origin is not None or spec.submodule_search_locations is None:
+                break
     except (ImportError, ValueError, AttributeError):
         return parts[0] in sys.modules
     return spec is not None
