@@ -13,7 +13,19 @@ from pytest_boundary.patching import ImportWatch, Patcher, SeamBroken
 Install = Callable[[ModuleType, Patcher, Monitor], None]
 
 # A module of this package each, with one `SEAM` or several `SEAMS`. Modules here import no client themselves.
-MODULES = ("kit", "logs", "redis", "sqlalchemy", "sqlite", "psycopg", "qdrant", "diskcache", "chroma", "llm")
+MODULES = (
+    "kit",
+    "logs",
+    "redis",
+    "sqlalchemy",
+    "sqlite",
+    "psycopg",
+    "qdrant",
+    "diskcache",
+    "chroma",
+    "llm",
+    "http",
+)
 
 
 @dataclass(frozen=True)
