@@ -6,7 +6,8 @@ import fnmatch
 import linecache
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +31,8 @@ class Frames:
         self._patterns = (*test_files, "conftest.py")
         self._user: dict[str, bool] = {}
         self._tests: dict[str, bool] = {}
+        # the user's frame that waits for a client's own worker thread
+        self._asked: ContextVar[FrameType | None] = ContextVar("boundlint_asked_frame", default=None)
 
     def is_user(self, filename: str) -> bool:
         """Whether a file is the user's own code."""
@@ -72,9 +75,23 @@ class Frames:
                 return frame
             outer = frame.f_back
             if outer is None:
-                return next(self.user_frames(frame), None)
+                return next(self.user_frames(frame), None) or self._asked.get()
             frame = outer
         return None
+
+    def asked_here(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function for a thread that gets the caller's context: where no frame is the user's, this line is."""
+        frame = self.nearest(sys._getframe(1))
+
+        def asked(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            token = self._asked.set(frame)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._asked.reset(token)
+
+        return asked
 
     def user_frames(self, start: FrameType | None) -> Iterator[FrameType]:
         """The user's frames from the inside out, through a greenlet (async SQLAlchemy) where there is one."""

@@ -63,8 +63,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         parser.addini(name, text, type=kind, default=None if kind == "string" else [])  # type: ignore[arg-type]
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Arm before the first conftest: `from sqlite3 import connect` in it must get the watched function."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+    """Arm before the first conftest: `from sqlite3 import connect` in it must get the watched function.
+
+    Before other plugins too: pytest-django imports the whole application here.
+    """
     mode = early_config.known_args_namespace.boundary_mode or early_config.getini("boundary_enforce")
     if mode and mode != "off":
         from pytest_boundary.run import Run
@@ -73,6 +77,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         early_config.stash[RUN] = run
         early_config.add_cleanup(run.stop)
         run.start()
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:

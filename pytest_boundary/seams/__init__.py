@@ -20,6 +20,8 @@ MODULES = (
     "sqlalchemy",
     "sqlite",
     "psycopg",
+    "django",
+    "django_cache",
     "qdrant",
     "diskcache",
     "chroma",

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_boundary import catalog
 from pytest_boundary.active import Active
-from pytest_boundary.checks.keys import judge_keys, text_of
+from pytest_boundary.checks.keys import LOCK, judge_keys, text_of
 from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.levels import same_id
 from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
@@ -57,7 +57,6 @@ METHODS = {
     "ft.del": "redis.commands.search.Search.delete_document",
     "json.del": "redis.commands.json.JSON.delete",
 }
-LOCK = re.compile(r"(?:^|[^a-z])(?:lock|locks|mutex|semaphore)(?:[^a-z]|$)")
 TAG = re.compile(r"(?<!\S)\(?@(\w+):\{\s*((?:\\.|[^{}|\\])+?)\s*\}")
 
 

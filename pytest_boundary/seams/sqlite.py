@@ -73,10 +73,10 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
         class Cursor(base):  # type: ignore[valid-type, misc]
             _boundlint_active: Active | None = None
 
-            def execute(self, sql: str, parameters: Any = (), /) -> Any:
+            def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                self._boundlint_active = guarded(judge, self, "execute", sql, parameters, False)
-                super().execute(sql, parameters)
+                self._boundlint_active = guarded(judge, self, "execute", sql, *(parameters or ((),)), False)
+                super().execute(sql, *parameters)  # to some subclasses none is another thing than ()
                 return self
 
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
@@ -130,9 +130,9 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
                 return super().cursor(made)
 
             # the C methods make a plain cursor of their own
-            def execute(self, sql: str, parameters: Any = (), /) -> Any:
+            def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                return self.cursor().execute(sql, parameters)
+                return self.cursor().execute(sql, *parameters)
 
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
                 __tracebackhide__ = True

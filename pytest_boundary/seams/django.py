@@ -1,0 +1,377 @@
+"""Django's ORM: the execute wrappers of every connection judge statements; rows are compared as they are fetched."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from types import FrameType, ModuleType
+from typing import Any
+from weakref import WeakSet
+
+from boundlint.index.models import IDENTITY
+from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary.checks.rows import foreign_owner
+from pytest_boundary.checks.sql import Sql
+from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.patching import Patcher
+from pytest_boundary.seams import Seam, dbapi
+
+FETCHES = ("fetchone", "fetchmany", "fetchall")
+QUERIES, BASE, DELETION = "db/models/query.py", "db/models/base.py", "db/models/deletion.py"
+# What the user called, by the file of Django that it stands in.
+OWNERS = {
+    QUERIES: "django.db.models.QuerySet",
+    "db/models/fields/related_descriptors.py": "django.db.models.QuerySet",
+    BASE: "django.db.models.Model",
+    "shortcuts.py": "django.shortcuts",
+}
+CURSOR = "django.db.backends.utils.CursorWrapper"
+# Methods of a model whose statements go by the key of the instance.
+BY_KEY = frozenset(
+    "save_base delete refresh_from_db clean_fields _perform_unique_checks validate_constraints".split()
+)
+
+
+@lru_cache(maxsize=256)
+def _operation(target: str, effect: str) -> Operation:
+    return catalog.operation("django", target, "database", effect)
+
+
+@dataclass
+class _Origin:
+    """Where a statement comes from: the entry that the user called, and the loaded objects that it goes by."""
+
+    target: str = ""
+    queryset: Any = None  # the innermost one, which is what runs
+    instances: Sequence[Any] = ()
+    by_key: bool = False
+    saves: bool = False
+
+    def new(self) -> bool:
+        """Whether an object is saved that was never loaded, so that its key is the application's word."""
+        return self.saves and any(instance._state.adding for instance in self.instances)
+
+
+class _Schema(dbapi.Schema):
+    """Columns of a Django database; the tables of users and tenants are known by the names of their models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models: dict[str, str] = {}
+
+    def columns(self, table: str, dialect: str, query: dbapi.Query) -> tuple[str, ...] | None:
+        """None of an owner for a table of owners: `crm_account` is the table of `Account`."""
+        apps = sys.modules["django.apps"].apps
+        if apps.ready and not self._models:
+            self._models = {m._meta.db_table.lower(): m.__name__ for m in apps.get_models()}
+        if IDENTITY.match(self._models.get(table, "")):
+            return ()
+        return super().columns(table, dialect, query)
+
+
+class _Watch:
+    """What the connections of one run share."""
+
+    def __init__(self, patcher: Patcher, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.seam = patcher.seam
+        self._folder = os.path.dirname(str(sys.modules["django"].__file__)) + os.sep
+        self._files: dict[str, str | None] = {}
+        self._schemas: dict[tuple[str, str], _Schema] = {}
+
+    def execute(
+        self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any
+    ) -> Any:
+        """The execute wrapper: judges, then runs the statement; the drivers below do not judge it again."""
+        __tracebackhide__ = True
+        cursor = context["cursor"]
+        if many:
+            parameters = list(parameters)
+        late = self.guarded(self._before, sql, parameters, many, context)
+        claimed = self.monitor.claimed
+        token = claimed.set(True)
+        try:
+            result = execute(sql, parameters, many, context)
+        finally:
+            claimed.reset(token)
+        if late is not None and cursor.rowcount > 0:
+            self.guarded(late)
+        return result
+
+    def guarded(self, hook: Callable[..., Any], *args: Any) -> Any:
+        """Call a hook, whose errors are ours and never the test's."""
+        __tracebackhide__ = True
+        try:
+            return hook(*args)
+        except UnscopedAccess:
+            raise
+        except Exception as error:
+            self.monitor.fault(self.seam, error)
+            return None
+
+    def _before(self, text: str, parameters: Any, many: bool, context: Any) -> Callable[[], None] | None:
+        """Judge a statement now, or give what judges it once it is known whether it met a row."""
+        __tracebackhide__ = True
+        monitor = self.monitor
+        connection, cursor = context["connection"], context["cursor"]
+        claimed = monitor.claimed.get()
+        origin = _Origin() if claimed else self._origin(sys._getframe(1))
+        target = origin.target or f"{CURSOR}.{'executemany' if many else 'execute'}"
+        operation = _operation(target, dbapi.effect_of(text))
+        vars(cursor)["_boundlint_operation"] = operation
+        style = "pyformat" if isinstance(parameters, Mapping) else "format"
+        sql = Sql(text, () if parameters is None else parameters, connection.vendor, style, many)
+        place = (connection.alias, str(connection.settings_dict["NAME"]))
+        schema = self._schemas.setdefault(place, _Schema())
+
+        def judge(by_key: bool) -> None:
+            __tracebackhide__ = True
+            dbapi.before(monitor, operation, sql, schema, _query(connection), by_key=by_key)
+
+        if origin.new() and operation.effect == "write" and not text.startswith("INSERT"):
+            # the UPDATE that looks whether the key is taken: where it meets a row, it writes over it
+            return lambda: judge(False)
+        judge(self._goes_by_key(origin, operation))
+        return None
+
+    def _goes_by_key(self, origin: _Origin, operation: Operation) -> bool:
+        """Whether a statement is Django's own, by the key of an object that belongs to the boundary."""
+        __tracebackhide__ = True
+        active = self.monitor.active()
+        if active is None:
+            return origin.by_key
+        for instance in origin.instances:
+            if instance._state.adding:  # the new row is judged by its INSERT
+                continue
+            if owner := foreign_owner(_loaded(instance), active, self.monitor.levels):
+                self.monitor.foreign(operation, active, owner, partial(str, type(instance).__name__))
+        if origin.by_key or not origin.instances:
+            return origin.by_key
+        # a related manager: what hangs on an object of the boundary is the boundary's, by whatever foreign key
+        names = _loaded(origin.instances[0])
+        return bool(self.monitor.levels.owners(names, active.ids)) or _by_primary_key(origin.queryset)
+
+    def _origin(self, frame: FrameType | None) -> _Origin:
+        """Walk from a hook outwards, as far as Django's own frames reach."""
+        found = _Origin()
+        known, entries, files = catalog.entries(), OWNERS, self._files
+        inside = collecting = False
+        while frame is not None:
+            code = frame.f_code
+            filename = code.co_filename
+            file = files.get(filename, "?")
+            if file == "?":
+                file = files[filename] = self._file(filename)
+            if file is None:
+                # a tracer may have wrapped the cursor, a library above the ORM is none of it
+                if inside or self.monitor.frames.is_user(filename):
+                    break
+            elif file in entries:
+                inside = inside or file.startswith("db/models/")
+                target = f"{entries[file]}.{code.co_name}"
+                if target in known:
+                    found.target = target
+                if file == QUERIES:
+                    collecting = self._queries(found, frame, collecting)
+                elif file == BASE and code.co_name in BY_KEY and not found.instances:
+                    found.instances, found.by_key = (frame.f_locals["self"],), True
+                    found.saves = code.co_name == "save_base"
+            elif file == DELETION:
+                inside = collecting = True
+            frame = frame.f_back
+        if collecting:
+            found.by_key = True
+        if inside and not found.target:  # list(queryset), `in`, a slice
+            found.target = f"{OWNERS[QUERIES]}.iterator"
+        if not found.by_key and found.queryset is not None:
+            instance = found.queryset._hints.get("instance")
+            if instance is not None and not instance._state.adding:
+                found.instances = (instance,)
+        return found
+
+    def _queries(self, found: _Origin, frame: FrameType, collecting: bool) -> bool:
+        """A frame of a queryset; gives whether what runs is still the collector's own search for related rows."""
+        names = frame.f_locals
+        if found.queryset is None:
+            owner = names.get("self")
+            owner = getattr(owner, "queryset", owner)  # one of its iterables
+            found.queryset = owner if hasattr(owner, "_hints") and hasattr(owner, "query") else None
+        if frame.f_code.co_name == "bulk_update" and not found.instances:
+            found.instances, found.by_key = tuple(names["objs"]), True
+        # the rows that the user asked to delete are the user's query, all others hang on them
+        return collecting and found.queryset is not names.get("del_query", frame)
+
+    def _file(self, filename: str) -> str | None:
+        """A file's path in Django, None where it is none of Django's."""
+        if not filename.startswith(self._folder):
+            return None
+        return filename[len(self._folder) :].replace(os.sep, "/")
+
+    def compare(self, cursor: Any, found: Sequence[Any]) -> None:
+        """Judge rows that were fetched."""
+        __tracebackhide__ = True
+        active = self.monitor.active()
+        operation = vars(cursor).get("_boundlint_operation")
+        if active is None or operation is None or not cursor.cursor.description:
+            return
+        names = [column[0] for column in cursor.cursor.description]
+        rows = [row for row in found if isinstance(row, (tuple, list))]
+        dbapi.rows(self.monitor, operation, active, names, rows)
+
+
+def _loaded(instance: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(instance).items() if not name.startswith("_")}
+
+
+def _by_primary_key(queryset: Any) -> bool:
+    """Whether a query asks for objects by their primary key, as that of a foreign key's target does."""
+    where = queryset.query.where
+    key = queryset.model._meta.pk
+    return (
+        not where.negated
+        and where.connector == "AND"
+        and any(
+            getattr(getattr(child, "lhs", None), "target", None) is key
+            and child.lookup_name in ("exact", "in")
+            for child in where.children
+        )
+    )
+
+
+def _query(connection: Any) -> dbapi.Query:
+    def query(text: str) -> Iterable[Sequence[Any]]:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(text)
+            found: list[Sequence[Any]] = cursor.fetchall()
+            return found
+        finally:
+            cursor.close()
+
+    return query
+
+
+def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+    """Put a wrapper into each connection, of every thread: those that are there and those to come."""
+    if not hasattr(module.BaseDatabaseWrapper, "execute_wrapper"):
+        raise patcher.broken("BaseDatabaseWrapper.execute_wrapper not found")
+    watch = _Watch(patcher, monitor)
+    watched: WeakSet[Any] = WeakSet()
+    wrapper = watch.execute
+
+    def connected(connection: Any, **_: Any) -> None:
+        if wrapper not in connection.execute_wrappers:
+            # in front: leaving `with connection.execute_wrapper(…)` takes the last one out
+            connection.execute_wrappers.insert(0, wrapper)
+            watched.add(connection)
+
+    def restore() -> None:
+        created.disconnect(connected)
+        for connection in list(watched):
+            if wrapper in connection.execute_wrappers:
+                connection.execute_wrappers.remove(wrapper)
+
+    created = module.connection_created
+    created.connect(connected, weak=False)
+    patcher.undo(restore)
+    if sys.modules["django.conf"].settings.configured:
+        for connection in sys.modules["django.db"].connections.all(initialized_only=True):
+            connected(connection)
+
+    def fetching(original: Any) -> Any:
+        def __getattr__(cursor: Any, name: str) -> Any:
+            found = original(cursor, name)
+            if name not in FETCHES:
+                return found
+
+            def fetch(*args: Any, **kwargs: Any) -> Any:
+                __tracebackhide__ = True
+                claimed = monitor.claimed
+                token = claimed.set(True)  # the driver's rows are these
+                try:
+                    result = found(*args, **kwargs)
+                finally:
+                    claimed.reset(token)
+                if result:
+                    watch.guarded(watch.compare, cursor, [result] if name == "fetchone" else result)
+                return result
+
+            return fetch
+
+        return __getattr__
+
+    def iterating(original: Any) -> Any:
+        def __iter__(cursor: Any) -> Iterator[Any]:
+            __tracebackhide__ = True
+            for row in original(cursor):
+                watch.guarded(watch.compare, cursor, [row])
+                yield row
+
+        return __iter__
+
+    patcher.replace(module.utils.CursorWrapper, "__getattr__", fetching)
+    patcher.replace(module.utils.CursorWrapper, "__iter__", iterating)
+
+
+def install_queries(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+    """The asynchronous methods; and what the walk through the frames reads."""
+    install_async(module, patcher, monitor)
+    for method, local in (("delete", "del_query"), ("bulk_update", "objs")):
+        if local not in vars(module.QuerySet)[method].__code__.co_varnames:
+            raise patcher.broken(f"{local!r} in QuerySet.{method} not found")
+
+
+def install_models(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+    """The same for the methods of models."""
+    install_async(module, patcher, monitor)
+    for method in sorted(BY_KEY):
+        if method not in vars(module.Model):
+            raise patcher.broken(f"Model.{method} not found")
+
+
+def install_async(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+    """`acount()` and its like run in a thread where no line of the user stands: remember who asked.
+
+    asgiref takes the context along, so that the boundary is there already.
+    """
+
+    def make(original: Any) -> Any:
+        def sync_to_async(function: Any, **options: Any) -> Any:
+            return original(monitor.frames.asked_here(function), **options)
+
+        return sync_to_async
+
+    patcher.replace(module, "sync_to_async", make)
+
+
+def _housekeeping(owner: str, *methods: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
+    """Django's own work on whole databases: migrations, and what its test cases load and flush."""
+
+    def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+        for method in methods:
+            patcher.wrap(getattr(module, owner), method, lambda *_: None, claims=True)
+
+    return install
+
+
+COMMANDS = "django.core.management.commands"
+SEAM = Seam(
+    "django",
+    "django",
+    {
+        "django.db.backends.base.base": install,
+        "django.db.models.query": install_queries,
+        "django.db.models.base": install_models,
+        "django.db.models.fields.related_descriptors": install_async,
+        "django.db.backends.base.creation": _housekeeping(
+            "BaseDatabaseCreation", "serialize_db_to_string", "deserialize_db_from_string"
+        ),
+        **{
+            f"{COMMANDS}.{name}": _housekeeping("Command", "handle")
+            for name in ("flush", "loaddata", "migrate")
+        },
+    },
+)
