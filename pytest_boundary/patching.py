@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pytest_boundary import UnscopedAccess
+from pytest_boundary import UnscopedAccess, iterating
 
 if TYPE_CHECKING:
     from pytest_boundary.monitor import Monitor
@@ -70,7 +70,8 @@ class Patcher:
     ) -> None:
         """Call `before(self, args, kwargs)`, then the original, then `after(what before gave, result)`.
 
-        An async method is awaited in between. `after` is skipped where `before` gave None. With `claims` the
+        An async method is awaited in between, a generator has each of its items passed to `after`. `after` is skipped
+        where `before` gave None. With `claims` the
         clients below are not judged: this access is one event. For a module's function `before` gets the first
         positional argument as `self`.
         """
@@ -78,6 +79,8 @@ class Patcher:
         def make(original: Any) -> Any:
             if not inspect.isfunction(original):
                 raise self.broken(f"{getattr(owner, '__name__', owner)}.{name} is no plain function any more")
+            if inspect.isgeneratorfunction(original) or inspect.isasyncgenfunction(original):
+                return iterating.around(original, before, after, self, claims)
             return self._around(original, before, after, claims)
 
         self.replace(owner, name, make)

@@ -25,6 +25,7 @@ MODULES = (
     "qdrant",
     "diskcache",
     "chroma",
+    "langgraph",
     "llm",
     "http",
 )
