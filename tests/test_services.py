@@ -293,3 +293,151 @@ def test_psycopg_contract() -> None:
             assert inspect.iscoroutinefunction(vars(owner)[method]) is is_async
     assert issubclass(psycopg.ClientCursor, psycopg.Cursor)
     assert "execute" not in vars(psycopg.ClientCursor)
+
+
+PSYCOPG2 = """
+    import threading
+    import psycopg2
+    from concurrent.futures import ThreadPoolExecutor
+    from psycopg2 import connect, sql
+    from psycopg2.extensions import connection as Connection, cursor as Cursor
+    from psycopg2.extras import DictCursor, NamedTupleCursor, RealDictConnection, RealDictCursor, execute_batch, execute_values
+    from psycopg2.pool import SimpleConnectionPool
+    from sqlalchemy import create_engine, text
+    from boundlint.boundary import carry_context
+
+    URL = {url!r}
+    engine = create_engine(URL.replace("postgresql:", "postgresql+psycopg2:"))
+
+    class Mine(Connection):
+        pass
+
+    class MyCursor(Cursor):
+        def execute(self, query, vars=None):
+            return super().execute(query, vars)
+
+    def seed():
+        with connect(URL) as connection, connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS notes, secured, plans")
+            cursor.execute("CREATE TABLE plans (name text)")
+            for table in ("notes", "secured"):
+                cursor.execute(f"CREATE TABLE {{table}} (id int, tenant_id text, text text)")
+                cursor.execute(f"INSERT INTO {{table}} VALUES (1, 'acme', 'a'), (2, 'globex', 'b')")
+            cursor.execute("ALTER TABLE secured ENABLE ROW LEVEL SECURITY")
+            cursor.execute("ALTER TABLE secured FORCE ROW LEVEL SECURITY")
+            cursor.execute("CREATE POLICY own ON secured USING (tenant_id = current_setting('app.tenant', true))")
+
+    def run(statement, parameters=None, name=None, factory=None, **options):
+        with connect(URL, **options) as connection, connection.cursor(name, cursor_factory=factory) as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    def loop(statement, parameters=None, **options):
+        connection = connect(URL, **options)
+        cursor = connection.cursor()
+        cursor.execute(statement, parameters)
+        found = [row for row in cursor]
+        assert cursor.fetchone() is None
+        connection.close()
+        return found
+
+    def many(function, statement, rows):
+        with connect(URL) as connection, connection.cursor() as cursor:
+            function(cursor, statement, rows)
+
+    def pooled(statement):
+        pool = SimpleConnectionPool(1, 1, URL)
+        connection = pool.getconn()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchmany(5)
+        finally:
+            pool.putconn(connection)
+            pool.closeall()
+
+    def copied(statement):
+        import io
+        with connect(URL) as connection, connection.cursor() as cursor:
+            out = io.StringIO()
+            cursor.copy_expert(statement, out)
+            return out.getvalue()
+
+    def core(statement):
+        with engine.connect() as connection:
+            return connection.execute(text(statement)).all()
+
+    def in_thread(function, *args):
+        with ThreadPoolExecutor() as executor:
+            return executor.submit(function, *args).result()
+
+    def swallowed(statement):
+        try:
+            return run(statement)
+        except Exception:
+            return []
+
+    def secured(tenant):
+        with connect(URL) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('app.tenant', %s, true)", (tenant,))
+            cursor.execute("SELECT * FROM secured")
+            return cursor.fetchall()
+"""
+
+
+def test_psycopg2(project: Project, database_url: str) -> None:
+    insert = "INSERT INTO notes VALUES (%s, %s, %s)"
+    foreign = "SELECT 'globex' AS tenant_id"
+    unscoped = {
+        "execute": 'code.run("SELECT text FROM notes WHERE id = %s", (1,))',
+        "name": 'code.run("SELECT text FROM notes WHERE id = %(id)s", {"id": 1})',
+        "bytes": 'code.run(b"SELECT text FROM notes")',
+        "composed": 'code.run(code.sql.SQL("SELECT * FROM {}").format(code.sql.Identifier("notes")))',
+        "another tenant": 'code.run("SELECT text FROM notes WHERE tenant_id = %s", ("globex",))',
+        "many": f'code.many(lambda c, s, r: c.executemany(s, r), "{insert}", [(3, "b", "x")])',
+        "batch": f'code.many(code.execute_batch, "{insert}", [(3, "acme", "x"), (4, "globex", "x")])',
+        "values": 'code.many(code.execute_values, "INSERT INTO notes VALUES %s", [(3, "globex", "x")])',
+        "server-side": 'code.run("SELECT text FROM notes", name="named")',
+        "mapping": 'code.run("SELECT text FROM notes", factory=code.RealDictCursor)',
+        "default factory": 'code.run("SELECT text FROM notes", cursor_factory=code.DictCursor)',
+        "connection class": 'code.run("SELECT text FROM notes", connection_factory=code.RealDictConnection)',
+        "own classes": 'code.run("SELECT text FROM notes", factory=code.MyCursor, connection_factory=code.Mine)',
+        "pool": 'code.pooled("SELECT text FROM notes")',
+        "copy": 'code.copied("COPY notes (text) TO STDOUT")',
+        "copied query": 'code.copied("COPY (SELECT text FROM notes) TO STDOUT")',
+        "core": 'code.core("SELECT text FROM notes")',
+        "swallowed": 'code.swallowed("SELECT text FROM notes")',
+        "thread": 'code.in_thread(code.carry_context(code.run), "SELECT text FROM notes")',
+        "lost": 'code.in_thread(code.run, "SELECT text FROM notes")',
+        "foreign row": f'code.run("{foreign}")',
+        "foreign row in a loop": f'code.loop("{foreign}")',
+        "foreign row as a list": f'code.loop("{foreign}", cursor_factory=code.DictCursor)',
+        "foreign row as a mapping": f'code.loop("{foreign}", connection_factory=code.RealDictConnection)',
+        "foreign row as a tuple with names": f'code.run("{foreign}", factory=code.NamedTupleCursor)',
+        "foreign row of a server-side cursor": f'code.run("{foreign}", name="named")',
+        "security that shows another tenant": 'code.secured("globex")',
+    }
+    scoped = {
+        "execute": 'assert code.run("SELECT text FROM notes WHERE tenant_id = %s", ("acme",)) == [("a",)]',
+        "any": 'code.run("SELECT text FROM notes WHERE tenant_id = ANY(%s)", (["acme"],))',
+        "no owner": 'code.run("SELECT name FROM plans")',
+        "percent": "assert code.run(\"SELECT '%'\") == [('%',)]",
+        "many": f'code.many(lambda c, s, r: c.executemany(s, iter(r)), "{insert}", [(3, "acme", "x")])',
+        "batch": f'code.many(code.execute_batch, "{insert}", [(3, "acme", "x"), (4, "acme", "x")])',
+        "values": 'code.many(code.execute_values, "INSERT INTO notes VALUES %s", [(3, "acme", "x")])',
+        "server-side": 'code.run("SELECT text FROM notes WHERE tenant_id = %s", ("acme",), name="named")',
+        "mapping": """row = code.loop("SELECT text, tenant_id FROM notes WHERE tenant_id = %s", ("acme",),
+                         connection_factory=code.RealDictConnection)[0]
+    assert row["text"] == "a" and type(row).__name__ == "RealDictRow\"""",
+        "list": """row = code.run("SELECT text FROM notes WHERE tenant_id = %s", ("acme",), factory=code.DictCursor)[0]
+    assert row["text"] == row[0] == "a\"""",
+        "pool": "code.pooled(\"SELECT text FROM notes WHERE tenant_id = 'acme'\")",
+        "copy": "assert code.copied(\"COPY (SELECT text FROM notes WHERE tenant_id = 'acme') TO STDOUT\")",
+        "core": "code.core(\"SELECT text FROM notes WHERE tenant_id = 'acme'\")",
+        "row-level security": 'assert [row[1] for row in code.secured("acme")] == ["acme"]',
+    }
+    head = "@pytest.fixture(autouse=True)\ndef seeded():\n    code.seed()\n"
+    result = project(PSYCOPG2.format(url=database_url), cases(unscoped, scoped, head))
+    check(result, unscoped, scoped)
+    result.stdout.fnmatch_lines(["*psycopg2.extras.execute_values  table notes: INSERT INTO notes VALUES*"])
+    assert sum(block.startswith("BND603") for block in blocks(result)) == 1

@@ -20,6 +20,7 @@ MODULES = (
     "sqlalchemy",
     "sqlite",
     "psycopg",
+    "psycopg2",
     "django",
     "django_cache",
     "qdrant",
