@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from boundlint import boundary as kit
 from boundlint.boundary import LEVELS, AgentBoundary, Scope, current_scope
 from pytest_boundary.levels import NO_OWNER, Levels
 
@@ -42,6 +44,8 @@ class Boundaries:
     item: Active | None = None
     thread: int = 0  # the thread that runs the test
     open: list[Scope] = field(default_factory=list)
+    # set while a job runs in this process: the boundary that it was enqueued in, which a worker would not have
+    job: ContextVar[Active | None] = field(default_factory=lambda: ContextVar("boundlint_job", default=None))
     _asking: threading.local = field(default_factory=threading.local)
     _memo: tuple[Scope | None, Active | None] = (None, None)
 
@@ -56,12 +60,28 @@ class Boundaries:
             return answer
         if self.getters and (answer := self._of_application()) is not None:
             return answer
-        if self.item is not None and threading.get_ident() == self.thread:
+        if self.item is not None and threading.get_ident() == self.thread and self.job.get() is None:
             return self.item
         return None
 
+    def caller(self) -> Active | None:
+        """The boundary of who enqueues a job here: the active one, or that of the job which does."""
+        return self.active() or self.job.get()
+
+    def begin_job(self, caller: Active) -> Token[Active | None]:
+        """From now on this context is that of a job: it has what it enters itself, and nothing of its caller."""
+        if current_scope() is not None:
+            kit._active.set(None)
+        return self.job.set(caller)
+
+    def end_job(self, token: Token[Active | None]) -> None:
+        """The job is over."""
+        self.job.reset(token)
+
     def elsewhere(self) -> Active | None:
-        """A boundary that is active in another thread while this one has none: it was lost on the way."""
+        """A boundary that is active where this code was started, while here is none: it was lost on the way."""
+        if (job := self.job.get()) is not None:
+            return job
         if threading.get_ident() == self.thread:
             return None
         if self.open:

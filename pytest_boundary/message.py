@@ -24,7 +24,7 @@ NO_CUSTOMER_DATA = 'or, if this is no customer data: with cross_boundary("…rea
 
 def title(kind: str, effect: str, verdict: str) -> str:
     """What happened, in a few words: "unscoped memory read"."""
-    what = f"{kind} {EFFECTS.get(effect, 'access')}"
+    what = described(kind, effect)
     if verdict == "foreign-row":
         return f"another tenant's data from a {what}"
     if verdict == "lost-boundary":
@@ -32,6 +32,11 @@ def title(kind: str, effect: str, verdict: str) -> str:
     if verdict == "no-boundary":
         return f"{what} with no boundary"
     return f"unscoped {what}"
+
+
+def described(kind: str, effect: str) -> str:
+    """An access in two words: "memory read"."""
+    return f"{kind} {EFFECTS.get(effect, 'access')}"
 
 
 def headline(finding: Finding) -> str:

@@ -22,7 +22,7 @@ from pytest_boundary.config import PluginSettings
 from pytest_boundary.frames import Frames
 from pytest_boundary.ledger import Access, Finding, Ledger, Site, Verdict
 from pytest_boundary.levels import Levels
-from pytest_boundary.message import RULES, argument_source, block, title
+from pytest_boundary.message import RULES, argument_source, block, described, title
 
 NOBODY = Active({})
 Phase = Literal["", "setup", "call", "teardown"]
@@ -101,8 +101,7 @@ class Monitor:
         asked = self._asked.get()
         active, frame = asked if asked is not None else self._here()
         if active is None:
-            self._without_boundary(operation, judge, shown, frame)
-            return None
+            return self._without_boundary(operation, judge, shown, frame)
         judgement = judge(active)
         if active.reason:
             if isinstance(judgement, Missing):
@@ -165,7 +164,7 @@ class Monitor:
     def active(self) -> Active | None:
         """The boundary that results are to be compared with, None where they are not to be."""
         asked = self._asked.get()
-        active = asked[0] if asked is not None else self.boundaries.active()
+        active = asked[0] if asked is not None else self.boundaries.caller()
         return None if active is None or active.reason or self.claimed.get() else active
 
     def carried(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -193,24 +192,34 @@ class Monitor:
 
     def _without_boundary(
         self, operation: Operation, judge: Judge, shown: Callable[[], str], frame: FrameType | None
-    ) -> None:
+    ) -> Active | None:
         __tracebackhide__ = True
         if self.phase != "call":
             self._count(operation, frame, "setup", shown)
-            return
+            return None
         lost = self.boundaries.elsewhere()
         if lost is not None and lost.reason:
             self._count(operation, frame, "crossed", shown)
-            return
+            return None
         if lost is None and (frame is None or self.frames.is_test(frame.f_code.co_filename)):
             self._count(operation, frame, "test", shown)
-            return
+            return None
         judgement = judge(lost or NOBODY)
-        if judgement == "free" or (judgement == "scoped" and lost is None):
+        in_job = self.boundaries.job.get() is not None
+        if judgement == "free" or (judgement == "scoped" and (lost is None or in_job)):
             self._count(operation, frame, judgement, shown)
-            return
+            return lost if judgement == "scoped" else None  # a job whose payload says for whom
         names = judgement.names if isinstance(judgement, Missing) else ()
-        if lost is not None:
+        if in_job:
+            missing = Missing(
+                f"this job has no boundary, and {judgement.text if isinstance(judgement, Missing) else 'needs one'}",
+                names,
+                "with boundary_scope(…):   in the job, for whom its payload says (take_snapshot, still_allowed)",
+                rule="BND603",
+                title=f"boundary lost on the way into a job, before a {described(operation.kind, operation.effect)}",
+                verdict="lost-boundary",
+            )
+        elif lost is not None:
             missing = Missing(
                 "this thread has no boundary: threads, executors and timers start with an empty context",
                 names,
@@ -227,6 +236,7 @@ class Monitor:
                 verdict="no-boundary",
             )
         self._report(operation, missing, shown, frame, lost or NOBODY)
+        return None
 
     def _count(
         self, operation: Operation, frame: FrameType | None, verdict: Verdict, shown: Callable[[], str]

@@ -26,7 +26,7 @@ LEAKS = {
     "test_the_model_names_the_other_tenant[close_ticket-arguments1]": (
         "BND501 unscoped database read — support_agent/tools.py"
     ),
-    "test_a_summary_is_scheduled": "BND501 unscoped database read — support_agent/jobs.py",
+    "test_a_summary_is_scheduled": "BND601 unscoped queue job — support_agent/jobs.py",
     "test_conversation_starters": "BND501 unscoped database read — support_agent/jobs.py",
 }
 

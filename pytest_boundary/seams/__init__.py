@@ -29,6 +29,7 @@ MODULES = (
     "langgraph",
     "llm",
     "http",
+    "celery",
 )
 
 
