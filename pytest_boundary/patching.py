@@ -73,10 +73,12 @@ class Patcher:
         An async method is awaited in between, a generator has each of its items passed to `after`. `after` is skipped
         where `before` gave None. With `claims` the
         clients below are not judged: this access is one event. For a module's function `before` gets the first
-        positional argument as `self`.
+        positional argument as `self`, for a class method the class.
         """
 
         def make(original: Any) -> Any:
+            if isinstance(original, classmethod):
+                return classmethod(make(original.__func__))
             if not inspect.isfunction(original):
                 raise self.broken(f"{getattr(owner, '__name__', owner)}.{name} is no plain function any more")
             if inspect.isgeneratorfunction(original) or inspect.isasyncgenfunction(original):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from inspect import isfunction
 from typing import Any
 
-from pytest_boundary.patching import Patcher
+from pytest_boundary.patching import Patcher, SeamBroken
 
 
 def each(patcher: Patcher, base: Any, callback: Callable[[type], None]) -> None:
@@ -18,7 +18,12 @@ def each(patcher: Patcher, base: Any, callback: Callable[[type], None]) -> None:
             own.__get__(None, cls)(**kwargs)
         else:
             super(base, cls).__init_subclass__(**kwargs)
-        callback(cls)
+        try:
+            callback(cls)
+        except SeamBroken as error:  # the application's class is made all the same
+            patcher.monitor.broken.append(str(error))
+        except Exception as error:
+            patcher.monitor.broken.append(str(patcher.broken(f"{cls.__name__}: {error}")))
 
     base.__init_subclass__ = classmethod(__init_subclass__)
 

@@ -27,6 +27,7 @@ MODULES = (
     "diskcache",
     "chroma",
     "langgraph",
+    "langchain",
     "llm",
     "http",
     "celery",

@@ -13,6 +13,7 @@ from pytest_boundary.active import Active
 from pytest_boundary.checks import payloads
 from pytest_boundary.checks.filters import NOTHING, Filter, judge_filter
 from pytest_boundary.checks.keys import carries, judge_keys
+from pytest_boundary.checks.predicates import judge_function
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
 
@@ -22,7 +23,8 @@ class Call:
     """One call in the words of every vector store.
 
     `collection` is what is searched, `places` the namespaces, partitions or store tenants around it: any of them may
-    be the boundary's own. `filters` are one for each search. `keys` are the ids of a call by id, which may carry the
+    be the boundary's own. `filters` are one for each search, `functions` those that the
+    application wrote itself, beside them. `keys` are the ids of a call by id, which may carry the
     boundary as keys do. `payloads` are those of a write, None where it is none. `sent` is what the watcher looks
     into, on `surface`. A `free` call touches no content.
     """
@@ -35,6 +37,7 @@ class Call:
     sent: Any = None
     surface: str = ""
     free: bool = False
+    functions: Sequence[Callable[[Any], Any]] = ()  # filters of the application's own
 
     @property
     def shown(self) -> str:
@@ -102,8 +105,13 @@ class Watch:
                 return "scoped"
         if call.payloads is not None:
             return payloads.judge_payloads(call.payloads, active, levels, names=names, fix=self._write_fix)
+        by_function: Judgement | None = None
+        for function in call.functions:
+            by_function = judge_function(function, active, levels, names=names, fix=self._fix)
+            if by_function == "scoped":
+                return "scoped"
         for condition in call.filters or (NOTHING,):
             judged = judge_filter(condition, active, levels, names=names, fix=self._fix)
             if isinstance(judged, Missing):
-                return judged
+                return by_function or judged
         return "scoped"
