@@ -6,13 +6,13 @@ import inspect
 from importlib import import_module
 from textwrap import dedent
 
-import celery.app.task
-import celery.signals
-import kombu.messaging
 import pytest
 
 from runtime_project import Project, blocks, line_of, surface_tests, table
 
+celery, task_module, signals, messaging = map(
+    import_module, ("celery", "celery.app.task", "celery.signals", "kombu.messaging")
+)
 for name in (
     "celery.app.amqp",
     "celery.backends.cache",
@@ -304,17 +304,17 @@ def test_no_boundary(project: Project) -> None:
 
 def test_contract(project: Project) -> None:
     """What the seam replaces exists, is what it was written for, and is back after a run."""
-    task, producer = celery.app.task.Task, kombu.messaging.Producer
+    task, producer = task_module.Task, messaging.Producer
     assert list(inspect.signature(task.apply).parameters)[:3] == ["self", "args", "kwargs"]
     assert {"body", "headers"} <= set(inspect.signature(producer.publish).parameters)
     app = celery.Celery("app", broker="memory://", set_as_current=False)
     message = app.amqp.as_task_v2("1", "name", ("a",), {"b": "c"})
     assert message.headers["task"] == "name"
     assert message.body[:2] == (("a",), {"b": "c"})
-    signals = (celery.signals.task_prerun, celery.signals.task_postrun)
-    before = [vars(task)["apply"], vars(producer)["publish"], *(list(s.receivers) for s in signals)]
+    watched = (signals.task_prerun, signals.task_postrun)
+    before = [vars(task)["apply"], vars(producer)["publish"], *(list(s.receivers) for s in watched)]
     project("import celery", 'def test_it():\n    code.celery.Celery("x").task\n').assert_outcomes(passed=1)
-    after = [vars(task)["apply"], vars(producer)["publish"], *(list(s.receivers) for s in signals)]
+    after = [vars(task)["apply"], vars(producer)["publish"], *(list(s.receivers) for s in watched)]
     assert after == before
 
 

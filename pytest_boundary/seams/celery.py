@@ -11,6 +11,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import Token
 from importlib import import_module
 from types import FrameType, ModuleType
@@ -182,17 +183,18 @@ class _Eager:
             )
             if code is None or not self.monitor.frames.is_user(code.co_filename):
                 continue
-            receiver(
-                signal=signal,
-                sender=task.name,
-                body=(args or (), kwargs or {}, {}),
-                headers=headers,
-                exchange=options.get("exchange"),
-                routing_key=options.get("routing_key"),
-                declare=[],
-                properties={},
-                retry_policy={},
-            )
+            with suppress(Exception):  # celery logs it and goes on
+                receiver(
+                    signal=signal,
+                    sender=task.name,
+                    body=(args or (), kwargs or {}, {}),
+                    headers=headers,
+                    exchange=options.get("exchange"),
+                    routing_key=options.get("routing_key"),
+                    declare=[],
+                    properties={},
+                    retry_policy={},
+                )
         return headers
 
 
