@@ -62,6 +62,7 @@ def key(key, prefix, version):
 APP = """
     import threading
     from concurrent.futures import ThreadPoolExecutor
+    from django.core.management.color import no_style
     from django.db import connection, transaction
     from django.db.models import Count, F, Q
     from django.shortcuts import get_object_or_404
@@ -75,6 +76,9 @@ APP = """
             ticket = Ticket.objects.create(id=number, tenant_id=tenant, title=tenant, plan=plan)
             Comment.objects.create(id=number, tenant_id=tenant, ticket=ticket)
             Attachment.objects.create(id=number, ticket=ticket)
+        for statement in connection.ops.sequence_reset_sql(no_style(), [Ticket, Comment, Attachment]):
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
 
     def own():
         return Ticket.objects.filter(tenant_id="acme")
@@ -261,7 +265,8 @@ SCOPED = {
 
 
 def run(project: Project, tests: str, *arguments: str, app: str = APP, **options: Any) -> pytest.RunResult:
-    files = {"app/settings.py": SETTINGS, "app/models.py": MODELS, "app/backend.py": BACKEND}
+    settings = SETTINGS + options.pop("settings", "")
+    files = {"app/settings.py": settings, "app/models.py": MODELS, "app/backend.py": BACKEND}
     files |= options.pop("files", {})
     return project(app, tests, "--ds=app.settings", *arguments, files=files, subprocess=True, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib import import_module
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from runtime_project import Project
 
+asyncpg: Any = import_module("asyncpg")
 psycopg2: Any = import_module("psycopg2")
 extensions: Any = import_module("psycopg2.extensions")
 extras: Any = import_module("psycopg2.extras")
@@ -55,6 +57,52 @@ def test_psycopg2_contract() -> None:
     assert psycopg2.connect.__code__.co_varnames[:3] == ("dsn", "connection_factory", "cursor_factory")
 
 
+def test_asyncpg_contract() -> None:
+    """What the seam replaces, and that a pool calls a connection by its class."""
+    connection, prepared = asyncpg.connection.Connection, asyncpg.prepared_stmt.PreparedStatement
+    for method in ("fetch", "fetchrow", "fetchval", "execute", "executemany", "copy_from_query", "reset"):
+        assert inspect.iscoroutinefunction(vars(connection)[method])
+    for method in ("fetch", "fetchrow", "fetchval", "executemany"):
+        assert inspect.iscoroutinefunction(inspect.unwrap(vars(prepared)[method]))
+    for method in ("_bind_exec", "_bind", "_exec"):
+        assert inspect.iscoroutinefunction(vars(asyncpg.cursor.BaseCursor)[method])
+        for owner in (asyncpg.cursor.Cursor, asyncpg.cursor.CursorIterator):
+            assert method not in vars(owner)
+    proxy = vars(asyncpg.pool.PoolConnectionProxy)["fetch"]
+    assert "_con" in proxy.__code__.co_names
+    assert "__class__" in proxy.__code__.co_names
+
+
+ASYNCPG = """
+    import asyncio
+    from asyncpg import Connection, connect
+
+    class Mine(Connection):
+        pass
+
+    def reach():
+        assert hasattr(Mine.fetch, "__boundlint_patch__")
+        asyncio.run(connect("postgresql://127.0.0.1:1/none", timeout=5))
+"""
+
+
+def test_asyncpg_is_watched_and_put_back(project: Project) -> None:
+    def state() -> list[Any]:
+        owners = (
+            asyncpg.connection.Connection,
+            asyncpg.prepared_stmt.PreparedStatement,
+            asyncpg.cursor.BaseCursor,
+        )
+        return [dict(vars(owner)) for owner in owners]
+
+    before = state()
+    tests = "def test_it():\n    with pytest.raises(OSError, match='127.0.0.1'):\n        code.reach()\n"
+    result = project(ASYNCPG, tests)
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("error of pytest_boundary*")
+    assert state() == before
+
+
 PSYCOPG2 = """
     import psycopg2
     from psycopg2 import connect
@@ -78,7 +126,15 @@ def test_an_early_connect_is_watched_and_its_errors_are_its_own(project: Project
     assert psycopg2.connect is original
 
 
-@pytest.mark.parametrize(("module", "attribute"), [("psycopg2", "connect")])
+@pytest.mark.parametrize(
+    ("module", "attribute"),
+    [
+        ("psycopg2", "connect"),
+        ("asyncpg.connection", "Connection.fetchrow"),
+        ("asyncpg.prepared_stmt", "PreparedStatement.fetch"),
+        ("asyncpg.cursor", "BaseCursor._bind_exec"),
+    ],
+)
 def test_an_internal_that_moved_is_said_at_the_start(
     project: Project, monkeypatch: pytest.MonkeyPatch, module: str, attribute: str
 ) -> None:

@@ -441,3 +441,193 @@ def test_psycopg2(project: Project, database_url: str) -> None:
     check(result, unscoped, scoped)
     result.stdout.fnmatch_lines(["*psycopg2.extras.execute_values  table notes: INSERT INTO notes VALUES*"])
     assert sum(block.startswith("BND603") for block in blocks(result)) == 1
+
+
+ASYNCPG = """
+    import asyncio
+    import asyncpg
+    from asyncpg import connect
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    URL = {url!r}
+
+    class Mine(asyncpg.Connection):
+        async def fetch(self, query, *args, **options):
+            return await super().fetch(query, *args, **options)
+
+    async def seed():
+        connection = await connect(URL)
+        await connection.execute("DROP TABLE IF EXISTS notes, secured, plans; CREATE TABLE plans (name text)")
+        for table in ("notes", "secured"):
+            await connection.execute(f"CREATE TABLE {{table}} (id int, tenant_id text, text text)")
+            await connection.execute(f"INSERT INTO {{table}} VALUES (1, 'acme', 'a'), (2, 'globex', 'b')")
+        await connection.execute("ALTER TABLE secured ENABLE ROW LEVEL SECURITY")
+        await connection.execute("ALTER TABLE secured FORCE ROW LEVEL SECURITY")
+        await connection.execute(
+            "CREATE POLICY own ON secured USING (tenant_id = current_setting('app.tenant', true))"
+        )
+        await connection.close()
+
+    async def run(method, *args, **options):
+        options = {{"connection_class": options.pop("connection_class", asyncpg.Connection)}} | options
+        connection = await connect(URL, connection_class=options.pop("connection_class"))
+        try:
+            return await getattr(connection, method)(*args, **options)
+        finally:
+            await connection.close()
+
+    async def pooled(method, *args):
+        async with asyncpg.create_pool(URL, min_size=1, max_size=1) as pool:
+            await pool.fetch("SELECT name FROM plans")
+            return await getattr(pool, method)(*args)
+
+    async def acquired(method, *args):
+        async with asyncpg.create_pool(URL, min_size=1, max_size=1) as pool:
+            async with pool.acquire() as connection:
+                return await getattr(connection, method)(*args)
+
+    async def prepared(method, query, *args):
+        connection = await connect(URL)
+        statement = await connection.prepare(query)
+        found = await getattr(statement, method)(*args)
+        await connection.close()
+        return found
+
+    async def iterated(query, *args):
+        connection = await connect(URL)
+        async with connection.transaction():
+            found = [record async for record in connection.cursor(query, *args, prefetch=1)]
+        await connection.close()
+        return found
+
+    async def cursor(query, *args):
+        connection = await connect(URL)
+        async with connection.transaction():
+            statement = await connection.prepare(query)
+            opened = await statement.cursor(*args)
+            found = [await opened.fetchrow(), *await opened.fetch(5)]
+        await connection.close()
+        return [record for record in found if record]
+
+    async def copied(method, *args, **options):
+        import io
+        out = io.BytesIO()
+        await run(method, *args, output=out, **options)
+        return out.getvalue()
+
+    async def core(statement, stream=False):
+        engine = create_async_engine(URL.replace("postgresql:", "postgresql+asyncpg:"))
+        async with engine.connect() as connection:
+            if stream:
+                found = [row async for row in await connection.stream(text(statement))]
+            else:
+                found = (await connection.execute(text(statement))).all()
+        await engine.dispose()
+        return found
+
+    async def in_task(*args):
+        return await asyncio.create_task(run(*args))
+
+    async def swallowed(statement):
+        try:
+            return await run("fetch", statement)
+        except Exception:
+            return []
+
+    async def secured(tenant):
+        connection = await connect(URL)
+        async with connection.transaction():
+            await connection.execute("SELECT set_config('app.tenant', $1, true)", tenant)
+            found = await connection.fetch("SELECT * FROM secured")
+        await connection.close()
+        return found
+"""
+
+
+def test_django_on_postgresql(project: Project, database_url: str) -> None:
+    """The same calls as on sqlite, in a database that pytest-django makes."""
+    import test_runtime_django as django
+
+    host = database_url.partition("@")[2].partition("/")[0]
+    address, _, port = host.partition(":")
+    settings = f"""
+DATABASES = {{"default": {{"ENGINE": "django.db.backends.postgresql", "NAME": "postgres", "USER": "postgres",
+                         "HOST": {address!r}, "PORT": {port!r}}}}}
+"""
+    on_sqlite = {"early connect", "a percent sign"}
+    calls = {f"bad {name}": call for name, (call, _, _) in django.UNSCOPED.items() if name not in on_sqlite}
+    calls |= {f"good {name}": call for name, call in django.SCOPED.items() if name not in on_sqlite}
+    result = django.run(project, django.body_of(calls), settings=settings)
+    bad = sum(name.startswith("bad ") for name in calls)
+    result.assert_outcomes(failed=bad, passed=len(calls) - bad)
+    result.stdout.no_fnmatch_line("psycopg *")  # one access is one event
+    rules = [rule for name, (_, rule, _) in django.UNSCOPED.items() if name not in on_sqlite]
+    assert [block.split()[0] for block in blocks(result)] == rules
+    waiting = {"bad": "await acount(id=1)", "foreign": "await aforeign()", "scoped": "await asave()"}
+    body = django.body_of(waiting, django.TRANSACTIONAL).replace("def test", "async def test")
+    result = django.run(project, body, settings=settings)
+    result.assert_outcomes(failed=2, passed=1)
+    assert all("app/code.py" in block for block in blocks(result))
+
+
+def test_asyncpg(project: Project, database_url: str) -> None:
+    insert = "INSERT INTO notes VALUES ($1, $2, $3)"
+    by_id, by_tenant = "SELECT text FROM notes WHERE id = $1", "SELECT text FROM notes WHERE tenant_id = $1"
+    foreign = "SELECT 'globex' AS tenant_id FROM generate_series(1, 3)"
+    bad, good = '[(3, "acme", "x"), (4, "globex", "x")]', '[(3, "acme", "x"), (4, "acme", "x")]'
+    unscoped = {
+        "fetch": f'code.run("fetch", "{by_id}", 1)',
+        "row": f'code.run("fetchrow", "{by_id}", 1)',
+        "value": f'code.run("fetchval", "{by_id}", 1)',
+        "another tenant": f'code.run("fetch", "{by_tenant}", "globex")',
+        "execute": "code.run('execute', \"UPDATE notes SET text = 'x'\")",
+        "execute with arguments": "code.run('execute', 'DELETE FROM notes WHERE id = $1', 1)",
+        "many": f'code.run("executemany", "{insert}", {bad})',
+        "iterator of many": f'code.run("executemany", "{insert}", iter({bad}))',
+        "fetch many": f'code.run("fetchmany", "{insert} RETURNING id", {bad})',
+        "records": f'code.run("copy_records_to_table", "notes", records={bad}, columns=["id", "tenant_id", "text"])',
+        "records of all columns": f'code.run("copy_records_to_table", "notes", records=iter({bad}))',
+        "copied table": 'code.copied("copy_from_table", "notes", columns=["text"])',
+        "copied query": f'code.copied("copy_from_query", "{by_id}", 1)',
+        "prepared": f'code.prepared("fetch", "{by_id}", 1)',
+        "prepared many": f'code.prepared("executemany", "{insert}", {bad})',
+        "iterated": f'code.iterated("{by_id}", 1)',
+        "cursor": f'code.cursor("{by_id}", 1)',
+        "pool": f'code.pooled("fetch", "{by_id}", 1)',
+        "acquired": f'code.acquired("fetchrow", "{by_id}", 1)',
+        "subclass": f'code.run("fetch", "{by_id}", 1, connection_class=code.Mine)',
+        "task": f'code.in_task("fetch", "{by_id}", 1)',
+        "core": 'code.core("SELECT text FROM notes")',
+        "swallowed": 'code.swallowed("SELECT text FROM notes")',
+        "foreign row": f'code.run("fetch", "{foreign}")',
+        "one foreign row": f'code.run("fetchrow", "{foreign}")',
+        "prepared foreign row": f'code.prepared("fetchrow", "{foreign}")',
+        "foreign row of an iteration": f'code.iterated("{foreign}")',
+        "foreign row of a cursor": f'code.cursor("{foreign}")',
+        "security that shows another tenant": 'code.secured("globex")',
+    }
+    scoped = {
+        "fetch": f'code.run("fetch", "{by_tenant}", "acme")',
+        "any": 'code.run("fetch", "SELECT text FROM notes WHERE tenant_id = ANY($1)", ["acme"])',
+        "no owner": 'code.run("fetch", "SELECT name FROM plans")',
+        "value": f'code.run("fetchval", "{by_tenant}", "acme")',
+        "many": f'code.run("executemany", "{insert}", iter({good}))',
+        "records": f'code.run("copy_records_to_table", "notes", records=iter({good}))',
+        "copied": f'code.copied("copy_from_query", "{by_tenant}", "acme")',
+        "prepared": f'code.prepared("fetch", "{by_tenant}", "acme")',
+        "iterated": f'code.iterated("{by_tenant}", "acme")',
+        "cursor": f'code.cursor("{by_tenant}", "acme")',
+        "pool": f'code.pooled("fetch", "{by_tenant}", "acme")',
+        "acquired": f'code.acquired("fetchrow", "{by_tenant}", "acme")',
+        "core": "code.core(\"SELECT text FROM notes WHERE tenant_id = 'acme'\")",
+        "stream": "code.core(\"SELECT text FROM notes WHERE tenant_id = 'acme'\", stream=True)",
+        "row-level security": 'code.secured("acme")',
+    }
+    head = "import asyncio\n@pytest.fixture(autouse=True)\ndef seeded():\n    asyncio.run(code.seed())\n"
+    unscoped = {name: f"asyncio.run({call})" for name, call in unscoped.items()}
+    scoped = {name: f"asyncio.run({call})" for name, call in scoped.items()}
+    result = project(ASYNCPG.format(url=database_url), cases(unscoped, scoped, head))
+    check(result, unscoped, scoped)
+    result.stdout.fnmatch_lines(["*asyncpg.Pool.fetch  table notes: SELECT text FROM notes*"])
+    assert all(" — app/code.py:" in block for block in blocks(result))

@@ -269,6 +269,8 @@ class _Judging:
             if value.kind == "column":
                 return value.key.lower() in owner.fields  # carried over from a table that is judged itself
             known, actual = self._value(value)
+            if isinstance(actual, (list, tuple)):  # UNNEST: one for each new row
+                return bool(actual) and all(same_id(item, owner.id) for item in actual)
             return known and same_id(actual, owner.id)
 
         return equals

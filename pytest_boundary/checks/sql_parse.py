@@ -267,7 +267,9 @@ class _Builder:
             (node.alias_or_name.lower() or "*", _value(node.unalias()))
             for node in (tree.expressions if isinstance(tree, exp.Select) else ())
         )
-        selected = tuple(("*" if name == "*" else name, value) for name, value in selected)
+        if [name for name, _ in selected] == ["*"] and isinstance(getattr(origin, "this", None), exp.Unnest):
+            # SELECT * FROM UNNEST(…, …): each argument is a column of its own
+            selected = tuple(("*", _value(node)) for node in origin.this.expressions)
         mentioned = tuple(dict.fromkeys((column.table, column.name) for column in _own_columns(tree)))
         return Part(
             number,

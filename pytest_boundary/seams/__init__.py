@@ -21,6 +21,7 @@ MODULES = (
     "sqlite",
     "psycopg",
     "psycopg2",
+    "asyncpg",
     "django",
     "django_cache",
     "qdrant",

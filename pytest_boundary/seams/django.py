@@ -306,7 +306,16 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     def iterating(original: Any) -> Any:
         def __iter__(cursor: Any) -> Iterator[Any]:
             __tracebackhide__ = True
-            for row in original(cursor):
+            rows = original(cursor)
+            while True:
+                claimed = monitor.claimed
+                token = claimed.set(True)
+                try:
+                    row = next(rows, rows)
+                finally:
+                    claimed.reset(token)
+                if row is rows:
+                    return
                 watch.guarded(watch.compare, cursor, [row])
                 yield row
 
