@@ -29,6 +29,7 @@ MODULES = (
     "chroma",
     "langgraph",
     "langchain",
+    "lancedb",
     "llm",
     "http",
     "celery",

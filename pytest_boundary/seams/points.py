@@ -31,13 +31,14 @@ class Call:
 
     collection: str
     places: tuple[Any, ...] = ()
-    filters: Sequence[Filter] = (NOTHING,)
+    filters: Sequence[Filter] = ()
     keys: Sequence[Any] = ()
     payloads: Sequence[Mapping[str, Any]] | None = None
     sent: Any = None
     surface: str = ""
     free: bool = False
     functions: Sequence[Callable[[Any], Any]] = ()  # filters of the application's own
+    late: bool = False  # the filters are applied to what the ranking has left
 
     @property
     def shown(self) -> str:
@@ -104,7 +105,9 @@ class Watch:
             if by_key == "scoped":
                 return "scoped"
         if call.payloads is not None:
-            return payloads.judge_payloads(call.payloads, active, levels, names=names, fix=self._write_fix)
+            judged = payloads.judge_payloads(call.payloads, active, levels, names=names, fix=self._write_fix)
+            if isinstance(judged, Missing) or not call.filters:
+                return judged
         by_function: Judgement | None = None
         for function in call.functions:
             by_function = judge_function(function, active, levels, names=names, fix=self._fix)
@@ -114,4 +117,7 @@ class Watch:
             judged = judge_filter(condition, active, levels, names=names, fix=self._fix)
             if isinstance(judged, Missing):
                 return by_function or judged
+        if call.late:
+            text = "the filter comes after the ranking, which takes its candidates from everybody's data"
+            return Missing(text, names, self._fix, rule="BND302", title="filter after the ranking")
         return "scoped"
