@@ -33,6 +33,7 @@ MODULES = (
     "llm",
     "http",
     "celery",
+    "caches",
 )
 
 
