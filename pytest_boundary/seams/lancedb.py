@@ -64,7 +64,8 @@ def _records(result: Any, wanted: Callable[[str], bool]) -> Iterator[Mapping[str
 
 def _text(condition: Any) -> str | None:
     """A filter as SQL: text, or an expression that writes itself."""
-    return condition.to_sql() if hasattr(condition, "to_sql") else condition
+    found: str | None = condition.to_sql() if hasattr(condition, "to_sql") else condition
+    return found
 
 
 def _name(table: Any) -> str:
