@@ -34,6 +34,7 @@ MODULES = (
     "http",
     "celery",
     "caches",
+    "loggers",
 )
 
 
