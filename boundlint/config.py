@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -130,10 +130,7 @@ def load_settings(
     that exist; None asks the registry. The other arguments are what the command line says: `select`,
     `persona` and `min_confidence` replace the file's value, the others add to it. Raises ConfigError.
     """
-    if codes is None:
-        from boundlint.registry import load_registry
-
-        codes = load_registry().codes
+    codes = _RegisteredCodes() if codes is None else codes
     found = _read(config) if config is not None else _nearest(start, root)
     if root is None:
         root = find_root(start) if config is not None or found is None else found.path.parent
@@ -156,6 +153,25 @@ def load_settings(
         persona=persona or settings.persona,
         min_confidence=min_confidence or settings.min_confidence,
     )
+
+
+class _RegisteredCodes(Collection[str]):
+    """The codes that the registry knows; it is loaded where a setting names a rule, and not before."""
+
+    @cached_property
+    def _codes(self) -> Collection[str]:
+        from boundlint.registry import load_registry
+
+        return load_registry().codes
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._codes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._codes)
+
+    def __len__(self) -> int:
+        return len(self._codes)
 
 
 @dataclass(frozen=True)

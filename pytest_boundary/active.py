@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from boundlint import boundary as kit
 from boundlint.boundary import LEVELS, AgentBoundary, Scope, current_scope
 from pytest_boundary.levels import NO_OWNER, Levels
+
+MAX_KNOWN = 500  # scopes that are kept in the plugin's words
+innermost = kit._active  # what `current_scope` reads, without the call: this is on the way of every access
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class Active:
     path: str = ""
     line: int = 0
     from_test: bool = False  # the test's mark or fixture, no scope that the code entered
+    memo: dict[Any, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # what checks derive from the ids
 
     @cached_property
     def key(self) -> tuple[tuple[str, str], ...]:
@@ -47,17 +54,18 @@ class Boundaries:
     # set while a job runs in this process: the boundary that it was enqueued in, which a worker would not have
     job: ContextVar[Active | None] = field(default_factory=lambda: ContextVar("boundlint_job", default=None))
     _asking: threading.local = field(default_factory=threading.local)
-    _memo: tuple[Scope | None, Active | None] = (None, None)
+    _known: dict[int, tuple[Scope, Active]] = field(default_factory=dict)  # by the scope's id
 
     def active(self) -> Active | None:
         """The boundary of here and now, None where there is none."""
-        scope = current_scope()
+        scope = innermost.get()
         if scope is not None:
-            known, answer = self._memo
-            if known is not scope:
-                answer = of_scope(scope)
-                self._memo = (scope, answer)
-            return answer
+            known = self._known.get(id(scope))
+            if known is None or known[0] is not scope:
+                if len(self._known) > MAX_KNOWN:
+                    self._known.clear()
+                known = self._known[id(scope)] = (scope, of_scope(scope))
+            return known[1]
         if self.getters and (answer := self._of_application()) is not None:
             return answer
         if self.item is not None and threading.get_ident() == self.thread and self.job.get() is None:

@@ -84,7 +84,7 @@ class Finding:
 class Ledger:
     """The accesses and findings of one test, or of a whole run."""
 
-    counts: dict[Access, int] = field(default_factory=dict)
+    counts: Counter[Access] = field(default_factory=Counter)
     found: dict[tuple[object, ...], Finding] = field(default_factory=dict)
     necessary: bool = False  # an access needed the test's cross_boundary mark
 
@@ -105,7 +105,7 @@ class Ledger:
 
     def saw(self, access: Access, times: int = 1) -> None:
         """Count an access."""
-        self.counts[access] = self.counts.get(access, 0) + times
+        self.counts[access] += times
 
     def add(self, finding: Finding) -> None:
         """Keep a finding; the first of its kind in a test stands for all."""

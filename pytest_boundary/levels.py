@@ -135,7 +135,8 @@ def same_id(value: object, wanted: str) -> bool:
     """Whether a bound value is this id: a number or UUID may be written in more than one way."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
-    text = str(value)
+    # an enumeration's member is sent as what it holds
+    text = str.__str__(value) if isinstance(value, str) else str(value)
     if text == wanted:
         return True
     # a UUID with and without its dashes

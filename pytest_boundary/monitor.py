@@ -7,15 +7,17 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from functools import cached_property
 from types import CodeType, FrameType
 from typing import Any, Literal
 
-from boundlint.boundary import LEVELS
+from boundlint.boundary import LEVELS, Scope
 from pytest_boundary import BoundaryWarning, UnscopedAccess
-from pytest_boundary.active import Active, Boundaries
+from pytest_boundary.active import Active, Boundaries, innermost
 from pytest_boundary.bleed.canaries import Canaries, Canary
 from pytest_boundary.bleed.watcher import Watcher, rule_of
 from pytest_boundary.config import PluginSettings
@@ -25,22 +27,42 @@ from pytest_boundary.levels import Levels
 from pytest_boundary.message import RULES, argument_source, block, described, title
 
 NOBODY = Active({})
+NOWHERE = Site("", 0, "")
 Phase = Literal["", "setup", "call", "teardown"]
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """What a seam knows of a call beforehand, made once and kept: the catalog's target is its id."""
+    """What a seam knows of a call beforehand, made once and kept: the catalog's target is its id.
+
+    `exactly` finds the operation that the user called, from inside of a hook, where many of them end in one hook
+    and only a finding or a report asks which it was.
+    """
 
     client: str
     operation: str
     kind: str
     effect: str
+    exactly: Callable[[], Operation] | None = None
 
     @property
     def method(self) -> str:
         """What the call site writes."""
         return self.operation.rpartition(".")[2]
+
+    @cached_property
+    def scoped(self) -> Access:
+        """As it counts where it is scoped and no line is asked for."""
+        return self.counted("scoped")
+
+    @cached_property
+    def free(self) -> Access:
+        """As it counts where it touches nobody's data and no line is asked for."""
+        return self.counted("free")
+
+    def counted(self, verdict: Verdict, site: Site = NOWHERE, shown: str = "") -> Access:
+        """As it counts."""
+        return Access(self.client, self.kind, self.effect, self.operation, site, verdict, shown[:200])
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,7 @@ class Missing:
 
 
 Judgement = Missing | Literal["scoped", "free"]
-Judge = Callable[[Active], Judgement]
+Judge = Callable[..., Judgement]  # takes the boundary, then what the seam has given
 
 
 class Monitor:
@@ -88,50 +110,63 @@ class Monitor:
         self._asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
             "boundlint_asked", default=None
         )
+        # Where nobody asks for a report, an access that is no finding counts without its line.
+        self.by_site = settings.report is not None
+        self._latest: tuple[Scope | None, Active | None] = (None, None)  # as `active` gave it
         self._known: dict[tuple[Operation, int, int, Verdict], tuple[Access, CodeType | None]] = {}
 
-    def before(self, operation: Operation, judge: Judge, shown: Callable[[], str] = str) -> Active | None:
-        """Judge an access before it happens. Raises `UnscopedAccess` in strict mode.
+    def before(
+        self, operation: Operation, judge: Judge, shown: Callable[..., str] = str, *given: Any
+    ) -> Active | None:
+        """Judge an access before it happens, by `judge(boundary, *given)`. Raises `UnscopedAccess` in strict mode.
 
-        Gives the active boundary, for `foreign`, or None where nothing is to be checked afterwards.
+        `shown(*given)` is the scope argument for people; both are called where they are needed. Gives the active
+        boundary, for `foreign`, or None where nothing is to be checked afterwards.
         """
         __tracebackhide__ = True
         if self.claimed.get():
             return None
         asked = self._asked.get()
-        active, frame = asked if asked is not None else self._here()
+        active = self.boundaries.active() if asked is None else asked[0]
         if active is None:
-            return self._without_boundary(operation, judge, shown, frame)
-        judgement = judge(active)
+            return self._without_boundary(operation, judge, shown, given)
+        judgement = judge(active, *given)
         if active.reason:
             if isinstance(judgement, Missing):
                 self.ledger.necessary = True
-            self._count(operation, frame, "crossed", shown)
+            self._count(operation, "crossed", shown, given)
             return None
-        if not isinstance(judgement, Missing):
-            self._count(operation, frame, judgement, shown)
-            return active
-        self._report(operation, judgement, shown, frame, active)
+        if isinstance(judgement, Missing):
+            self._report(operation, judgement, shown, given, active)
+        else:
+            self.passed(operation, judgement, shown, *given)
         return active
 
+    def passed(
+        self, operation: Operation, verdict: Literal["scoped", "free"], shown: Callable[..., str], *given: Any
+    ) -> None:
+        """Count an access that is in the active boundary, or touches nobody's data. `before` does this itself."""
+        if self.by_site:
+            self._count(operation, verdict, shown, given)
+            return
+        self.ledger.counts[operation.scoped if verdict == "scoped" else operation.free] += 1
+
     def foreign(
-        self, operation: Operation, active: Active, owner: str, shown: Callable[[], str] = str
+        self, operation: Operation, active: Active, owner: str, shown: Callable[..., str] = str, *given: Any
     ) -> None:
         """Report that the client returned data that names another owner. Raises in strict mode."""
         __tracebackhide__ = True
         if active.reason or self.claimed.get():
             return
-        asked = self._asked.get()
-        frame = asked[1] if asked is not None else self._here()[1]
         missing = Missing(
             f"the result names the {owner}, not {active.described()}",
             rule="BND302" if operation.kind == "retrieval" else "",
             fix="let the store filter by the boundary, so that no other tenant's data is read",
             verdict="foreign-row",
         )
-        self._report(operation, missing, shown, frame, active)
+        self._report(operation, missing, shown, given, active)
 
-    def read(self, operation: Operation, value: object, shown: Callable[[], str] = str) -> None:
+    def read(self, operation: Operation, value: object, shown: Callable[..., str] = str, *given: Any) -> None:
         """A store gave this value: its marks count from now on, and another tenant's are a finding."""
         __tracebackhide__ = True
         if not self.watcher.canaries:
@@ -139,7 +174,7 @@ class Monitor:
         active = self.active()
         canary = self.watcher.read(value, operation.kind, active)
         if canary is not None and active is not None:
-            self.foreign(operation, active, f"data of {canary}", shown)
+            self.foreign(operation, active, f"data of {canary}", shown, *given)
 
     def bled(
         self, canary: Canary, kind: str, surface: str, active: Active, operation: Operation | None
@@ -155,22 +190,46 @@ class Monitor:
             verdict="bleed",
         )
         # a short window: enough to find the value, never what stands around it
-        shown = f"{canary.token[:8]}…"
-        self._report(called, missing, lambda: f"value {shown!r}", self._here()[1], active)
+        self._report(called, missing, "value '{}…'".format, (canary.token[:8],), active)
 
-    def _here(self) -> tuple[Active | None, FrameType | None]:
-        return self.boundaries.active(), self.frames.nearest(sys._getframe(2))
+    def _frame(self) -> FrameType | None:
+        """The user's frame that asked; our own frames are never the user's."""
+        asked = self._asked.get()
+        return self.frames.nearest(sys._getframe(1)) if asked is None else asked[1]
 
     def active(self) -> Active | None:
-        """The boundary that results are to be compared with, None where they are not to be."""
+        """The boundary that an access is to be compared with, None where it is not to be.
+
+        On the way of every access: as little as can be.
+        """
+        if self.claimed.get():
+            return None
         asked = self._asked.get()
-        active = asked[0] if asked is not None else self.boundaries.caller()
-        return None if active is None or active.reason or self.claimed.get() else active
+        if asked is None:
+            scope, active = self._latest
+            if scope is not None and scope is innermost.get():
+                return active
+            scope, active = innermost.get(), self.boundaries.caller()
+        else:
+            scope, active = None, asked[0]
+        if active is not None and active.reason:
+            active = None
+        self._latest = scope, active
+        return active
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """What is called in here belongs to an access that was judged, or is the plugin's own."""
+        token = self.claimed.set(True)
+        try:
+            yield
+        finally:
+            self.claimed.reset(token)
 
     def carried(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function for a client's own worker thread, which is judged as if it were called here."""
         context = copy_context()
-        context.run(self._asked.set, self._asked.get() or self._here())
+        context.run(self._asked.set, self._asked.get() or (self.boundaries.active(), self._frame()))
         return lambda *args, **kwargs: context.copy().run(function, *args, **kwargs)
 
     def judged(self, text: str) -> None:
@@ -191,23 +250,24 @@ class Monitor:
         self.faults.append(f"in the seam {seam!r}, during {self.nodeid or 'start-up'}:\n{trace}")
 
     def _without_boundary(
-        self, operation: Operation, judge: Judge, shown: Callable[[], str], frame: FrameType | None
+        self, operation: Operation, judge: Judge, shown: Callable[..., str], given: tuple[Any, ...]
     ) -> Active | None:
         __tracebackhide__ = True
         if self.phase != "call":
-            self._count(operation, frame, "setup", shown)
+            self._count(operation, "setup", shown, given)
             return None
         lost = self.boundaries.elsewhere()
         if lost is not None and lost.reason:
-            self._count(operation, frame, "crossed", shown)
+            self._count(operation, "crossed", shown, given)
             return None
+        frame = self._frame()
         if lost is None and (frame is None or self.frames.is_test(frame.f_code.co_filename)):
-            self._count(operation, frame, "test", shown)
+            self._count(operation, "test", shown, given)
             return None
-        judgement = judge(lost or NOBODY)
+        judgement = judge(lost or NOBODY, *given)
         in_job = self.boundaries.job.get() is not None
         if judgement == "free" or (judgement == "scoped" and (lost is None or in_job)):
-            self._count(operation, frame, judgement, shown)
+            self._count(operation, judgement, shown, given)
             return lost if judgement == "scoped" else None  # a job whose payload says for whom
         names = judgement.names if isinstance(judgement, Missing) else ()
         if in_job:
@@ -235,44 +295,39 @@ class Monitor:
                 rule="BND101",
                 verdict="no-boundary",
             )
-        self._report(operation, missing, shown, frame, lost or NOBODY)
+        self._report(operation, missing, shown, given, lost or NOBODY)
         return None
 
     def _count(
-        self, operation: Operation, frame: FrameType | None, verdict: Verdict, shown: Callable[[], str]
+        self, operation: Operation, verdict: Verdict, shown: Callable[..., str], given: tuple[Any, ...]
     ) -> None:
+        frame = self._frame()
+        operation = operation.exactly() if operation.exactly is not None else operation
         code, line = (frame.f_code, frame.f_lineno) if frame is not None else (None, 0)
         # a code object hashes all that it holds; its id serves as long as it is kept
         key = (operation, id(code), line, verdict)
         known = self._known.get(key)
         if known is None:
-            site = self.frames.site(frame) if frame is not None else Site("", 0, "")
-            access = Access(
-                operation.client,
-                operation.kind,
-                operation.effect,
-                operation.operation,
-                site,
-                verdict,
-                shown()[:200],
-            )
-            known = self._known[key] = (access, code)
+            site = self.frames.site(frame) if frame is not None else NOWHERE
+            known = self._known[key] = (operation.counted(verdict, site, shown(*given)), code)
         self.ledger.saw(known[0])
 
     def _report(
         self,
         operation: Operation,
         missing: Missing,
-        shown: Callable[[], str],
-        frame: FrameType | None,
+        shown: Callable[..., str],
+        given: tuple[Any, ...],
         active: Active,
     ) -> None:
         __tracebackhide__ = True
+        frame = self._frame()
+        operation = operation.exactly() if operation.exactly is not None else operation
         if self._shared(operation, missing, frame):
-            self._count(operation, frame, "shared", shown)
+            self._count(operation, "shared", shown, given)
             return
-        self._count(operation, frame, missing.verdict, shown)
-        finding = self._finding(operation, missing, shown(), frame, active)
+        self._count(operation, missing.verdict, shown, given)
+        finding = self._finding(operation, missing, shown(*given), frame, active)
         self.record(finding, frame)
 
     def record(self, finding: Finding, frame: FrameType | None) -> None:

@@ -10,13 +10,14 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_boundary import UnscopedAccess, iterating
 
 if TYPE_CHECKING:
     from pytest_boundary.monitor import Monitor
 
+T = TypeVar("T")
 MARK = "__boundlint_patch__"
 Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 After = Callable[[Any, Any], None]
@@ -93,10 +94,9 @@ class Patcher:
             self._undo.pop()()
 
     def _around(self, original: Any, before: Before, after: After | None, claims: bool) -> Any:
-        monitor, seam = self.monitor, self.seam
-        claimed = monitor.claimed
+        claimed, failed = self.monitor.claimed, self.failed
 
-        # The hooks' own errors are ours, never the test's. Written out in full: this is on the way of every access.
+        # On the way of every access, so that the guards stand here and not in a function of their own.
         if inspect.iscoroutinefunction(original):
 
             @functools.wraps(original)
@@ -106,24 +106,19 @@ class Patcher:
                     return await original(instance, *args, **kwargs)
                 try:
                     state = before(instance, args, kwargs)
-                except UnscopedAccess:
-                    raise
                 except Exception as error:
-                    monitor.fault(seam, error)
+                    failed(error)
                     state = None
-                token = claimed.set(True) if claims else None
-                try:
+                if claims:
+                    with self.monitor.claiming():
+                        result = await original(instance, *args, **kwargs)
+                else:
                     result = await original(instance, *args, **kwargs)
-                finally:
-                    if token is not None:
-                        claimed.reset(token)
                 if after is not None and state is not None:
                     try:
                         after(state, result)
-                    except UnscopedAccess:
-                        raise
                     except Exception as error:
-                        monitor.fault(seam, error)
+                        failed(error)
                 return result
 
             return awaiting
@@ -135,27 +130,43 @@ class Patcher:
                 return original(instance, *args, **kwargs)
             try:
                 state = before(instance, args, kwargs)
-            except UnscopedAccess:
-                raise
             except Exception as error:
-                monitor.fault(seam, error)
+                failed(error)
                 state = None
-            token = claimed.set(True) if claims else None
-            try:
+            if claims:
+                with self.monitor.claiming():
+                    result = original(instance, *args, **kwargs)
+            else:
                 result = original(instance, *args, **kwargs)
-            finally:
-                if token is not None:
-                    claimed.reset(token)
             if after is not None and state is not None:
                 try:
                     after(state, result)
-                except UnscopedAccess:
-                    raise
                 except Exception as error:
-                    monitor.fault(seam, error)
+                    failed(error)
             return result
 
         return calling
+
+    def failed(self, error: Exception) -> None:
+        """A hook raised: an error of ours is kept and never the test's; a finding goes on."""
+        __tracebackhide__ = True
+        if isinstance(error, UnscopedAccess):
+            raise error
+        self.monitor.fault(self.seam, error)
+
+    def guarded(self, hook: Callable[..., T]) -> Callable[..., T | None]:
+        """A hook whose own errors are ours, never the test's: it gives None then. `wrap` does this itself."""
+
+        @functools.wraps(hook)
+        def safe(*args: Any) -> T | None:
+            __tracebackhide__ = True
+            try:
+                return hook(*args)
+            except Exception as error:
+                self.failed(error)
+                return None
+
+        return safe
 
 
 class ImportWatch(importlib.abc.MetaPathFinder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from boundlint.config import BoundarySettings
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
-from pytest_boundary.checks.keys import has_component, judge_keys
+from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
 from pytest_boundary.checks.rows import foreign_in_value, foreign_owner
-from pytest_boundary.checks.sql import Sql, judge_sql
+from pytest_boundary.checks.sql import Sql, Verdicts, judge_sql
 from pytest_boundary.checks.sql_parse import NAME, named
 from pytest_boundary.config import DELIMITERS
 from pytest_boundary.levels import Levels, same_id
@@ -19,6 +21,7 @@ from pytest_boundary.monitor import Missing
 
 LEVELS = Levels(("tenant",), BoundarySettings())
 ACME = Active({"tenant": "acme", "user": "kim"})
+GLOBEX = Active({"tenant": "globex", "user": "kim"})
 TABLES = {
     "ticket": ("id", "tenant_id", "title"),
     "comment": ("id", "ticket_id", "tenant_id", "text"),
@@ -306,3 +309,73 @@ class TestRows:
 
     def test_what_is_shown_of_a_foreign_owner_is_short(self) -> None:
         assert len(foreign_owner({"tenant_id": "g" * 500}, ACME, LEVELS)) < 40
+
+
+REMEMBERED = (
+    "SELECT * FROM ticket WHERE tenant_id = ? AND id = ?",
+    "SELECT * FROM ticket WHERE id = ? AND (tenant_id = ? OR ? = 1)",
+    "SELECT * FROM ticket WHERE tenant_id IN (?, ?)",
+    "SELECT * FROM ticket WHERE (tenant_id = ? AND id = 1) OR (tenant_id = ? AND id = 2)",
+    "INSERT INTO ticket (id, tenant_id) VALUES (?, ?)",
+    "INSERT INTO ticket (id, tenant_id) VALUES (1, ?), (2, ?)",
+    "UPDATE ticket SET title = ? WHERE tenant_id = ?",
+    "DELETE FROM ticket WHERE tenant_id = 'acme'",
+    "SELECT * FROM plan WHERE name = ?",
+    "SELECT FROM WHERE",
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(REMEMBERED),
+            st.sampled_from((ACME, Active({"tenant": "1"}))),
+            st.lists(st.sampled_from(["acme", "globex", 1, True, 1.0, None, ["acme"]]), max_size=3),
+        ),
+        max_size=30,
+    )
+)
+def test_a_remembered_judgement_is_the_one_that_would_be_made(
+    runs: list[tuple[str, Active, list[object]]],
+) -> None:
+    verdicts = Verdicts()
+    for text, active, parameters in runs:
+        sql = Sql(text, parameters, "sqlite")
+        again = judge_sql(sql, active, LEVELS, TABLES.get, verdicts=verdicts)
+        assert again == judge_sql(sql, active, LEVELS, TABLES.get)
+        known = verdicts.recall(text, parameters, active, False)
+        assert known is None or known == again
+
+
+def test_a_judgement_asks_for_the_parameters_of_owners_alone() -> None:
+    verdicts = Verdicts()
+    text = "SELECT * FROM ticket WHERE tenant_id = ? AND id = ?"
+    judge_sql(Sql(text, ("acme", 1), "sqlite"), ACME, LEVELS, TABLES.get, verdicts=verdicts)
+    assert verdicts.recall(text, ("acme", 2), ACME, False) == "scoped"
+    assert verdicts.recall(text, ("globex", 1), ACME, False) is None
+    assert verdicts.recall(text, ("acme", 1), GLOBEX, False) is None
+
+
+def test_a_judgement_is_not_kept_while_a_table_is_not_there() -> None:
+    verdicts = Verdicts()
+    sql = Sql("SELECT * FROM later WHERE id = ?", (1,), "sqlite")
+    assert judge_sql(sql, ACME, LEVELS, lambda _table: None, verdicts=verdicts) == "free"
+    columns = {"later": ("id", "tenant_id")}
+    assert isinstance(judge_sql(sql, ACME, LEVELS, columns.get, verdicts=verdicts), Missing)
+
+
+class Id(str, Enum):
+    ACME = "acme"
+
+
+def test_a_member_of_an_enumeration_is_what_it_holds() -> None:
+    assert judge("select * from ticket where tenant_id = ?", (Id.ACME,)) == "scoped"
+    assert same_id(Id.ACME, "acme")
+
+
+@given(
+    st.text("ac:/% -*", max_size=12), st.sampled_from(["a", "ac", "a:c", "a c"]), st.sampled_from([":/", ":"])
+)
+def test_the_quick_look_at_a_key_never_says_more(key: str, wanted: str, delimiters: str) -> None:
+    if plainly_scoped([key], Active({"tenant": wanted}), LEVELS, delimiters):
+        assert has_component(key, wanted, delimiters)

@@ -567,7 +567,7 @@ def broken(monkeypatch):
     from pytest_boundary.seams import redis
     def fail(*args, **kwargs):
         raise RuntimeError("a bug of ours")
-    monkeypatch.setattr(redis, "judge_keys", fail)
+    monkeypatch.setattr(redis, "plainly_scoped", fail)
 """
         tests = """
             def test_passes():

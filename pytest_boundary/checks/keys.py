@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -32,6 +32,33 @@ def text_of(key: object) -> str:
     return (
         bytes(key).decode("utf-8", "replace") if isinstance(key, (bytes, bytearray, memoryview)) else str(key)
     )
+
+
+Search = Callable[[str], object]
+
+
+def _search(active: Active, levels: Levels, delimiters: str) -> Search:
+    """Looks for every id as a whole component."""
+    border = f"[{re.escape(delimiters)}]"
+    wanted = [active.ids[level] for level in levels.required_for(active.ids)]
+    if not wanted or any(_ambiguous(text, delimiters) for text in wanted):
+        return lambda _key: None
+    found = [re.compile(f"(?:^|{border}){re.escape(text)}(?:{border}|\\Z)").search for text in wanted]
+    return found[0] if len(found) == 1 else lambda key: all(search(key) for search in found) or None
+
+
+def plainly_scoped(keys: Sequence[object], active: Active, levels: Levels, delimiters: str) -> bool:
+    """Whether every key holds every id just as it is; what this denies may be scoped all the same.
+
+    It is on the way of every access, and answers for nearly all.
+    """
+    search: Search | None = active.memo.get(delimiters)
+    if search is None:
+        search = active.memo[delimiters] = _search(active, levels, delimiters)
+    for key in keys:
+        if search(key if key.__class__ is str else text_of(key)) is None:
+            return False
+    return bool(keys)
 
 
 def has_component(key: str, wanted: str, delimiters: str) -> bool:
@@ -73,6 +100,8 @@ def judge_keys(
 ) -> Judgement:
     """Each key must carry each required level of the boundary. No key at all is unscoped."""
     texts = [text_of(key) for key in keys]
+    if plainly_scoped(texts, active, levels, delimiters):
+        return "scoped"
     if not texts:
         return Missing(f"no {what} is given, so that this touches everybody's data", fix=fix)
     if not active.ids:

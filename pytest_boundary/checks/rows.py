@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_boundary.active import Active
-from pytest_boundary.levels import Levels, same_id
+from pytest_boundary.levels import Levels, Owner, same_id
 
 MAX_VALUE = 1_000_000  # bytes of a stored JSON document that is looked into
 MAX_DEPTH = 4
+Places = tuple[tuple[Owner, int], ...]  # an owner, and the position of its column
 
 
 def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> str:
@@ -28,22 +29,22 @@ def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> 
     return ""
 
 
-def foreign_in_rows(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]], active: Active, levels: Levels
-) -> str:
-    """The same for rows of a table."""
-    if owners := levels.positions(tuple(columns), active.ids, active.key):
-        for row in rows:
-            for owner, position in owners:
-                value = row[position]
-                if value is not None and not same_id(value, owner.id):
-                    return f"{owner.level} {redacted(value)}"
+def foreign_in_rows(places: Places, rows: Iterable[Sequence[Any]]) -> str:
+    """The same for rows of a table, whose owners stand at these places."""
+    for row in rows:
+        for owner, position in places:
+            value = row[position]
+            if value is not None and value != owner.id and not same_id(value, owner.id):
+                return f"{owner.level} {redacted(value)}"
     return ""
 
 
 def foreign_in_value(value: object, active: Active, levels: Levels, depth: int = MAX_DEPTH) -> str:
     """The same for a stored value: text that holds a JSON document, or lists and mappings of such."""
-    if isinstance(value, (bytes, bytearray)):
+    if value.__class__ is str:  # nearly always
+        if value[:1] not in ("{", "["):
+            return ""
+    elif isinstance(value, (bytes, bytearray)):
         if value[:1] not in (b"{", b"[") or len(value) > MAX_VALUE:
             return ""
         value = bytes(value).decode("utf-8", "replace")

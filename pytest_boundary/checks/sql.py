@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from boundlint.index.models import IDENTITY
@@ -21,24 +20,108 @@ from pytest_boundary.monitor import Judgement, Missing
 
 Columns = Callable[[str], "Sequence[str] | None"]  # of a table, None where it is not known
 LINK = re.compile(r"(?:^|_)(?:id|ids|uuid|guid|pk|key|slug)$", re.IGNORECASE)
-MAX_MEMO = 5000  # judgements of one schema
+MAX_KNOWN = 2000  # statements of one schema, and values of one statement
 ANY_OWNER = Owner("", frozenset(), "")
 
 
-@dataclass(frozen=True)
 class Sql:
     """A statement as a client runs it. `style` is the DB-API's paramstyle, or "dollar" (`$1`)."""
 
-    text: str
-    parameters: Any = ()
-    dialect: str = ""
-    style: str = "qmark"
-    many: bool = False
+    __slots__ = ("dialect", "many", "parameters", "style", "text")
+
+    def __init__(
+        self, text: str, parameters: Any = (), dialect: str = "", style: str = "qmark", many: bool = False
+    ) -> None:
+        self.text = text
+        self.parameters = parameters
+        self.dialect = dialect
+        self.style = style
+        self.many = many
 
     @property
     def parameter_sets(self) -> Iterable[Any]:
         """One set of parameters for each execution."""
         return self.parameters if self.many else (self.parameters,)
+
+
+class Verdicts:
+    """What statements were judged before: by text, boundary, and the values of the parameters that decided.
+
+    A judgement asks for few parameters, those that stand at an owner's column. Whichever others an execution has,
+    the same values of these lead to the same questions and to the same answer. It holds while the schema does.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Hashable, bool], _Decided] = {}
+
+    def recall(self, text: str, parameters: Any, active: Active, by_key: bool) -> Judgement | None:
+        """The judgement of an execution like this one, None where there was none yet."""
+        decided = self._known.get((text, active.key, by_key))
+        if decided is None:
+            return None
+        place = decided.place
+        if place is not None:  # nearly always one value decides: the tenant's id
+            try:
+                found = decided.by_text.get(parameters[place])
+                if found is not None:
+                    return found
+            except (LookupError, TypeError):
+                return None
+        return decided.by_values.get(decided.values(parameters))
+
+    def keep(
+        self, text: str, parameters: Any, active: Active, by_key: bool, asked: Iterable[str], found: Judgement
+    ) -> None:
+        """Remember a judgement, which asked for the values of these parameters."""
+        if len(self._known) > MAX_KNOWN:
+            self._known.clear()
+        decided = self._known.setdefault((text, active.key, by_key), _Decided())
+        places = [_place(key, parameters) for key in asked]
+        if new := [place for place in places if place not in decided.asked]:
+            decided.asked = (*decided.asked, *new)
+            decided.place = decided.asked[0] if len(decided.asked) == 1 else None
+            decided.forget()
+        if len(decided.by_values) > MAX_KNOWN:
+            decided.forget()
+        values = decided.values(parameters)
+        if values is not None:
+            decided.by_values[values] = found
+            if decided.place is not None and isinstance(text := parameters[decided.place], str):
+                decided.by_text[text] = found
+
+    def clear(self) -> None:
+        """The schema has changed."""
+        self._known.clear()
+
+
+class _Decided:
+    """One statement in one boundary."""
+
+    __slots__ = ("asked", "by_text", "by_values", "place")
+
+    def __init__(self) -> None:
+        self.asked: tuple[str | int, ...] = ()
+        self.by_values: dict[Hashable, Judgement] = {}
+        self.place: str | int | None = None  # the only parameter that decides
+        self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
+
+    def forget(self) -> None:
+        self.by_values.clear()
+        self.by_text.clear()
+
+    def values(self, parameters: Any) -> Hashable:
+        """The values that decide, None where they cannot be looked up: one is missing, or is a list."""
+        try:
+            # 1, 1.0 and True are equal and not written alike
+            found = tuple([(value := parameters[place], value.__class__) for place in self.asked])
+            hash(found)
+            return found
+        except (LookupError, TypeError):
+            return None
+
+
+def _place(key: str, parameters: Any) -> str | int:
+    return key if isinstance(parameters, Mapping) or not key.isdigit() else int(key)
 
 
 def judge_sql(
@@ -48,49 +131,30 @@ def judge_sql(
     columns: Columns,
     *,
     by_key: bool = False,
-    memo: dict[Hashable, Judgement] | None = None,
+    verdicts: Verdicts | None = None,
 ) -> Judgement:
     """What the statement lacks. With `by_key` the client itself made it, from rows that were loaded before.
 
     A table is customers' data where one of its columns names an owner, unless it is a table of the owners
-    themselves (users, tenants). What cannot be parsed is not a pass. `memo` keeps judgements while the schema
-    stays: the next execution with the same ids in the same places is judged alike.
+    themselves (users, tenants). What cannot be parsed is not a pass. `verdicts` are those of this schema.
     """
     try:
         statement = parse(sql.text, sql.dialect, sql.style)
     except Unparsable as error:
         text = f"the statement cannot be parsed, so nobody knows whom it is about: {error}"
         return Missing(text, title="unreadable statement")
-    if not statement.parts:
-        return "free"
-    if memo is None or sql.many:
-        return _judge_all(statement, sql.parameter_sets, active, levels, columns, by_key)
-    try:
-        values = tuple(_parameter(sql.parameters, key) for key in statement.parameters)
-        key = (sql.text, active.key, by_key, values)
-        known = memo.get(key)
-    except TypeError:  # a list as a value
-        return _judge_all(statement, (sql.parameters,), active, levels, columns, by_key)
-    if known is None:
-        if len(memo) > MAX_MEMO:
-            memo.clear()
-        known = memo[key] = _judge_all(statement, (sql.parameters,), active, levels, columns, by_key)
-    return known
-
-
-def _judge_all(
-    statement: Statement,
-    parameter_sets: Iterable[Any],
-    active: Active,
-    levels: Levels,
-    columns: Columns,
-    by_key: bool,
-) -> Judgement:
+    verdicts = Verdicts() if verdicts is None else verdicts
     judged: Judgement = "free"
-    for parameters in parameter_sets:
-        judged = _Judging(statement, parameters, active, levels, columns, by_key).judge()
+    for parameters in sql.parameter_sets if statement.parts else ():
+        known = verdicts.recall(sql.text, parameters, active, by_key)
+        if known is None:
+            judging = _Judging(statement, parameters, active, levels, columns, by_key)
+            known = judging.judge()
+            if None not in judging.columns.values():  # else a table is not there yet
+                verdicts.keep(sql.text, parameters, active, by_key, judging.asked, known)
+        judged = known
         if isinstance(judged, Missing):
-            return judged
+            break
     return judged
 
 
@@ -135,6 +199,7 @@ class _Judging:
         self.active = active
         self.levels = levels
         self.by_key = by_key
+        self.asked: dict[str, None] = {}  # the parameters whose values were looked at
         self.columns: dict[str, tuple[str, ...] | None] = {}
         for part in self.parts:
             for use in part.uses:
@@ -305,6 +370,7 @@ class _Judging:
             return True, value.key
         if value.kind != "parameter":
             return False, None
+        self.asked[value.key] = None
         found = _parameter(self.parameters, value.key)
         return found is not None, found
 

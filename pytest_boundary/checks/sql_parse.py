@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -60,9 +60,17 @@ class Unparsable(Exception):
     """The text is no SQL that the parser knows."""
 
 
-@lru_cache(maxsize=2048)
 def parse(text: str, dialect: str = "", style: str = "qmark") -> Statement:
-    """Parse a text. Raises `Unparsable`; nothing else."""
+    """Parse a text, once. Raises `Unparsable`; nothing else."""
+    found = _parse(text, dialect, style)
+    if isinstance(found, str):
+        raise Unparsable(found)
+    return found
+
+
+@lru_cache(maxsize=2048)
+def _parse(text: str, dialect: str, style: str) -> Statement | str:
+    """The statement, or why there is none."""
     if not text.strip().strip(";"):
         return Statement(())
     defines = bool(DEFINES.search(text))
@@ -79,25 +87,11 @@ def parse(text: str, dialect: str = "", style: str = "qmark") -> Statement:
         for tree in trees:
             if tree is not None:
                 builder.statement(tree)
-        parts = tuple(builder.finished())
-        return Statement(parts, defines, tuple(dict.fromkeys(_parameters(parts))))
+        return Statement(tuple(builder.finished()), defines)
     except (SqlglotError, RecursionError, ValueError) as error:
-        raise Unparsable(str(error).split("\n")[0][:200]) from None
+        return str(error).split("\n")[0][:200]
     finally:
         log.disabled = disabled
-
-
-def _parameters(parts: Sequence[Part]) -> Iterator[str]:
-    for part in parts:
-        predicates = [part.where, *(predicate for _, predicate in part.joins)]
-        while predicates:
-            predicate = predicates.pop()
-            if isinstance(predicate, Compare):
-                yield from (value.key for value in predicate.values if value.kind == "parameter")
-            elif isinstance(predicate, (Both, Either)):
-                predicates += predicate.parts
-        rows = (*(part.values or ()), tuple(value for _, value in part.selected))
-        yield from (value.key for row in rows for value in row if value.kind == "parameter")
 
 
 def named(text: str, style: str) -> str:

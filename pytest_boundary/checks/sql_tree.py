@@ -131,7 +131,6 @@ class Statement:
 
     parts: tuple[Part, ...]
     defines: bool = False
-    parameters: tuple[str, ...] = ()  # those that a column is compared with, or that go into a new row
 
 
 def _compared(predicate: Predicate, use: Use) -> Iterator[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from pytest_boundary.active import Active
-from pytest_boundary.checks.rows import foreign_in_rows
-from pytest_boundary.checks.sql import Sql, defines, judge_sql, tables
+from pytest_boundary.checks.rows import Places, foreign_in_rows
+from pytest_boundary.checks.sql import Sql, Verdicts, defines, judge_sql, tables
+from pytest_boundary.levels import Levels
 from pytest_boundary.monitor import Judgement, Monitor, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
@@ -42,7 +43,8 @@ class Schema:
 
     def __init__(self) -> None:
         self._columns: dict[str, tuple[str, ...]] = {}
-        self.memo: dict[Hashable, Judgement] = {}  # judgements, which hold while the columns do
+        self.verdicts = Verdicts()
+        self.style = ("", "qmark")  # dialect and paramstyle, as `Sql` has them
 
     def columns(self, table: str, dialect: str, query: Query) -> tuple[str, ...] | None:
         """The columns, None where the database does not tell."""
@@ -69,7 +71,27 @@ class Schema:
     def forget(self) -> None:
         """After CREATE, ALTER, DROP, and a change of role, which row-level security goes by."""
         self._columns.clear()
-        self.memo.clear()
+        self.verdicts.clear()
+
+
+def known(
+    monitor: Monitor, operation: Operation, schema: Schema, text: str, parameters: Any, by_key: bool = False
+) -> Active | None:
+    """The boundary of an execution that passes as one like it did before; None where `before` has to be asked.
+
+    Nearly every access ends here: a seam calls it first, with what it has at hand.
+    """
+    __tracebackhide__ = True
+    active = monitor.active()
+    if active is None:
+        return None
+    verdict = schema.verdicts.recall(text, parameters, active, by_key)
+    if verdict != "scoped" and verdict != "free":
+        return None
+    monitor.passed(operation, verdict, _shown, text, schema)
+    if operation.effect != "read" and monitor.watcher.canaries.known:
+        monitor.watcher.surface(parameters, "database write", operation)
+    return active
 
 
 def before(
@@ -77,8 +99,10 @@ def before(
 ) -> Active | None:
     """Judge a statement before it runs; gives the boundary that its rows are to be compared with."""
     __tracebackhide__ = True
+    verdicts: Verdicts | None = schema.verdicts
     if defines(sql) or ROLE.match(sql.text):
         schema.forget()
+        verdicts = None  # it must come here each time
 
     def columns(table: str) -> tuple[str, ...] | None:
         token = monitor.claimed.set(True)
@@ -88,18 +112,20 @@ def before(
             monitor.claimed.reset(token)
 
     def judge(active: Active) -> Judgement:
-        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key, memo=schema.memo)
+        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key, verdicts=verdicts)
 
-    def shown() -> str:
-        text = " ".join(sql.text.split())
-        named = ", ".join(tables(sql))
-        short = text if len(text) <= 120 else text[:117] + "…"
-        return f"table {named}: {short}" if named else short
-
-    active = monitor.before(operation, judge, shown)
+    schema.style = (sql.dialect, sql.style)
+    active = monitor.before(operation, judge, lambda: _shown(sql.text, schema))
     if active is not None and operation.effect != "read":
         monitor.watcher.surface(sql.parameters, "database write", operation)
     return active
+
+
+def _shown(text: str, schema: Schema) -> str:
+    named = ", ".join(tables(Sql(text, (), *schema.style)))
+    text = " ".join(text.split())
+    short = text if len(text) <= 120 else text[:117] + "…"
+    return f"table {named}: {short}" if named else short
 
 
 def rows(
@@ -111,12 +137,24 @@ def rows(
 ) -> None:
     """Judge rows after they were read."""
     __tracebackhide__ = True
-    plain = _plain(tuple(names))
-    if monitor.watcher.canaries:
+    if monitor.watcher.canaries.known:
         found = list(found)
         monitor.read(operation, [tuple(row) for row in found])
-    if owner := foreign_in_rows(plain, found, active, monitor.levels):
-        monitor.foreign(operation, active, owner, lambda: f"columns {', '.join(names)}"[:160])
+    places = owners_at(tuple(names), active, monitor.levels)
+    if places and (owner := foreign_in_rows(places, found)):
+        monitor.foreign(operation, active, owner, _shown_columns, names)
+
+
+def owners_at(names: tuple[str, ...], active: Active, levels: Levels) -> Places:
+    """Where rows with these columns say whose they are."""
+    found: Places | None = active.memo.get(names)
+    if found is None:
+        found = active.memo[names] = levels.positions(_plain(names), active.ids, active.key)
+    return found
+
+
+def _shown_columns(names: Sequence[str]) -> str:
+    return f"columns {', '.join(names)}"[:160]
 
 
 @lru_cache(maxsize=1024)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_boundary import catalog
 from pytest_boundary.active import Active
-from pytest_boundary.checks.keys import LOCK, judge_keys, text_of
+from pytest_boundary.checks.keys import LOCK, judge_keys, plainly_scoped, text_of
 from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.levels import same_id
 from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
@@ -64,9 +64,15 @@ TAG = re.compile(r"(?<!\S)\(?@(\w+):\{\s*((?:\\.|[^{}|\\])+?)\s*\}")
 class Command:
     """One command by its name: its operation, and how its keys are found among its arguments."""
 
+    name: str
     operation: Operation
     free: bool
     keys: Callable[[Sequence[Any]], Sequence[Any]]
+
+    @property
+    def what(self) -> str:
+        """What its key is called."""
+        return "pattern" if self.name in PATTERNS else "index" if self.name in SEARCH else "key"
 
 
 @lru_cache(maxsize=512)
@@ -83,7 +89,7 @@ def command(client: str, name: str) -> Command:
     if not operation.kind:
         operation = Operation(client, target, "memory", effect)
     free = root in FREE or operation.effect in catalog.FREE_EFFECTS
-    return Command(operation, free, _finder(root))
+    return Command(name, operation, free, _finder(root))
 
 
 def _finder(name: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
@@ -108,7 +114,11 @@ def _finder(name: str) -> Callable[[Sequence[Any]], Sequence[Any]]:
         return _match
     if name == "randomkey":
         return lambda args: ()
-    return lambda args: args[:1]
+    return _first
+
+
+def _first(args: Sequence[Any]) -> Sequence[Any]:
+    return args[:1]
 
 
 def _counted(args: Sequence[Any], position: int) -> Sequence[Any]:
@@ -138,34 +148,45 @@ class _Watch:
     def __init__(self, client: str, monitor: Monitor) -> None:
         self.client = client
         self.monitor = monitor
+        self._commands: dict[str, Command] = {}  # by the word as it is written
 
     def before(self, _client: Any, args: tuple[Any, ...], _options: dict[str, Any]) -> Any:
         """Judge one command, sent or queued."""
         __tracebackhide__ = True
-        name, *rest = _split(args)
-        known = command(self.client, name)
+        monitor = self.monitor
+        word = args[0] if args else ""
+        known = self._commands.get(word) if word.__class__ is str else None
+        if known is not None:
+            rest: Sequence[Any] = args[1:]
+        else:
+            name, *rest = _split(args)
+            known = command(self.client, name)
+            if word.__class__ is str and len(rest) == len(args) - 1:  # a single word
+                self._commands[word] = known
         if known.free:
             return None
+        operation = known.operation
+        active, keys = monitor.active(), rest[:1] if known.keys is _first else known.keys(rest)
+        if active is not None and plainly_scoped(keys, active, monitor.levels, monitor.settings.delimiters):
+            monitor.passed(operation, "scoped", _shown, known, rest)  # nearly always
+        else:
+            active = monitor.before(operation, self._judge, _shown, known, rest)
+        if active is None:
+            return None
+        if operation.effect == "read":
+            return active, known, rest
+        if monitor.watcher.canaries.known:
+            monitor.watcher.surface(rest, f"{operation.kind} write", operation)
+        return None
 
-        def judge(active: Active) -> Judgement:
-            return self._judge(name, known, rest, active)
-
-        def shown() -> str:
-            keys = [text_of(key) for key in known.keys(rest)]
-            what = "pattern" if name in PATTERNS else "index" if name in SEARCH else "key"
-            return f"{what} {', '.join(map(repr, keys[:3]))}" if keys else name.upper()
-
-        active = self.monitor.before(known.operation, judge, shown)
-        if active is not None and known.operation.effect != "read":
-            self.monitor.watcher.surface(rest, f"{known.operation.kind} write", known.operation)
-        return (known.operation, active, shown) if active is not None else None
-
-    def after(self, state: tuple[Operation, Active, Callable[[], str]], result: Any) -> None:
+    def after(self, state: tuple[Active, Command, Sequence[Any]], result: Any) -> None:
         """A value that names another owner is foreign."""
         __tracebackhide__ = True
-        operation, active, shown = state
-        if operation.effect == "read":
-            self._compare(operation, active, result, shown)
+        # nearly always a plain text or nothing
+        plain = result is None or (result.__class__ is str and result[:1] not in ("{", "["))
+        if not plain or self.monitor.watcher.canaries.known:
+            active, known, rest = state
+            self._compare(known.operation, active, result, _shown, known, rest)
 
     def sending(self, _pipeline: Any, _args: tuple[Any, ...], _options: dict[str, Any]) -> Active | None:
         """The commands of a pipeline were judged as they were queued; what comes back is judged now."""
@@ -175,32 +196,35 @@ class _Watch:
         """The results of a pipeline."""
         __tracebackhide__ = True
         operation = catalog.operation(self.client, "redis.client.Pipeline.execute", "memory", "read")
-        self._compare(operation, active, results, lambda: "results of a pipeline")
+        self._compare(operation, active, results, "results of a pipeline".format)
 
-    def _compare(self, operation: Operation, active: Active, result: Any, shown: Callable[[], str]) -> None:
+    def _compare(
+        self, operation: Operation, active: Active, result: Any, shown: Callable[..., str], *given: Any
+    ) -> None:
         __tracebackhide__ = True
-        self.monitor.read(operation, result, shown)
+        if self.monitor.watcher.canaries.known:
+            self.monitor.read(operation, result, shown, *given)
         if owner := foreign_in_value(result, active, self.monitor.levels):
-            self.monitor.foreign(operation, active, owner, shown)
+            self.monitor.foreign(operation, active, owner, shown, *given)
 
-    def _judge(self, name: str, known: Command, args: Sequence[Any], active: Active) -> Judgement:
-        monitor = self.monitor
+    def _judge(self, active: Active, known: Command, args: Sequence[Any]) -> Judgement:
+        monitor, name = self.monitor, known.name
         keys = known.keys(args)
 
-        def judged(texts: Iterable[Any], what: str = "key") -> Judgement:
+        def judged(texts: Iterable[Any], what: str = known.what) -> Judgement:
             return judge_keys(texts, active, monitor.levels, monitor.settings.delimiters, what=what)
 
         if name in SEARCH:
-            return self._judge_search(args, active, judged(keys, "index"))
-        result = judged(keys, "pattern" if name in PATTERNS else "key")
+            return self._judge_search(args, active, judged(keys))
+        result = judged(keys)
         if isinstance(result, Missing) and _of_lock(keys):
             return "free"
         if isinstance(result, Missing) and name in HASH_FIELDS:
             fields = args[1 :: HASH_FIELDS[name]]
-            if fields and judged(fields) == "scoped":
+            if fields and judged(fields, "key") == "scoped":
                 return "scoped"
         # a script without keys: its arguments may still say for whom
-        if name in COUNTED and not keys and any(judged([arg]) == "scoped" for arg in args[2:]):
+        if name in COUNTED and not keys and any(judged([arg], "key") == "scoped" for arg in args[2:]):
             return "scoped"
         return result
 
@@ -224,6 +248,11 @@ class _Watch:
         return Missing(
             text, (text_of(args[0]),), fix="@tenant_id:{…} in the query, or an index of the tenant"
         )
+
+
+def _shown(known: Command, args: Sequence[Any]) -> str:
+    keys = [text_of(key) for key in known.keys(args)]
+    return f"{known.what} {', '.join(map(repr, keys[:3]))}" if keys else known.name.upper()
 
 
 def _of_lock(keys: Sequence[Any]) -> bool:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import lru_cache
 from types import FrameType, ModuleType
 from typing import Any
@@ -27,12 +28,13 @@ OWNERS = {
     "orm/query.py": "sqlalchemy.orm.Query",
     "engine/base.py": "sqlalchemy.Connection",
 }
+STATEMENT = ("sqlalchemy.Connection", "execute")
 FLUSHING: ContextVar[bool] = ContextVar("boundlint_flushing", default=False)
 
 
 @lru_cache(maxsize=256)
-def _operation(target: str, effect: str) -> Operation:
-    return catalog.operation("sqlalchemy", target, "database", effect)
+def _operation(owner: str, method: str, effect: str) -> Operation:
+    return catalog.operation("sqlalchemy", f"{owner}.{method}", "database", effect)
 
 
 def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
@@ -41,6 +43,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
 
     folder = os.path.dirname(str(module.__file__)) + os.sep
     entries = _Entries(folder)
+    operations = {effect: entries.operation(effect) for effect in ("read", "write", "delete")}
     schemas: dict[int, tuple[ref[Any], dbapi.Schema]] = {}
 
     def schema_of(engine: Any) -> dbapi.Schema:
@@ -49,50 +52,54 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
             known = schemas[id(engine)] = (ref(engine), dbapi.Schema())
         return known[1]
 
-    latest: ContextVar[Operation | None] = ContextVar("boundlint_sqlalchemy", default=None)
-
     def before_cursor_execute(
-        connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-    ) -> None:
+        connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> tuple[str, Any]:
         __tracebackhide__ = True
+        if monitor.claimed.get():
+            return statement, parameters
         try:
-            if monitor.claimed.get():
-                return
-            dialect = connection.dialect
-            operation = _operation(entries.find(sys._getframe(1)), dbapi.effect_of(statement))
-            latest.set(operation)
-            options = context.execution_options if context is not None else {}
-            sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
+            operation = operations[dbapi.effect_of(statement)]
+            by_key = FLUSHING.get() or (context is not None and context.execution_options.get(LOADED, False))
             schema = schema_of(connection.engine)
-            by_key = FLUSHING.get() or bool(options.get(LOADED))
-            dbapi.before(monitor, operation, sql, schema, _query(connection), by_key=by_key)
+            if many or dbapi.known(monitor, operation, schema, statement, parameters, by_key) is None:
+                dialect = connection.dialect
+                sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
+                dbapi.before(
+                    monitor, operation, sql, schema, lambda text: _rows(connection, text), by_key=by_key
+                )
             monitor.judged(statement)
         except UnscopedAccess:
             raise
         except Exception as error:
             monitor.fault(patcher.seam, error)
+        return statement, parameters
 
     engine = module.engine.Engine
-    event.listen(engine, "before_cursor_execute", before_cursor_execute)
+    # with `retval` SQLAlchemy puts no function of its own around the hook
+    event.listen(engine, "before_cursor_execute", before_cursor_execute, retval=True)
     patcher.undo(lambda: event.remove(engine, "before_cursor_execute", before_cursor_execute))
 
-    def before_fetch(
-        _strategy: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Active, list[str]] | None:
-        active = monitor.active()
-        cursor = args[1] if len(args) > 1 else kwargs.get("dbapi_cursor")
-        description = getattr(cursor, "description", None)
-        if active is None or not description:
-            return None
-        return active, [column[0] for column in description]
-
-    def after_fetch(state: tuple[Active, list[str]], result: Any) -> None:
+    def compare(statement: str, active: Active, names: tuple[str, ...], found: Any) -> None:
         __tracebackhide__ = True
-        active, names = state
-        rows = [result] if isinstance(result, tuple) or hasattr(result, "keys") else result
-        operation = latest.get() or _operation("sqlalchemy.Connection.execute", "read")
-        if rows:
-            dbapi.rows(monitor, operation, active, names, rows)
+        rows = [found] if isinstance(found, tuple) or hasattr(found, "keys") else found
+        dbapi.rows(monitor, operations[dbapi.effect_of(statement)], active, names, rows)
+
+    compare = patcher.guarded(compare)
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def fetch(strategy: Any, result: Any, cursor: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            active = monitor.active()
+            # beforehand: the last row closes the cursor
+            description = getattr(cursor, "description", None) if active is not None else None
+            found = original(strategy, result, cursor, *args, **kwargs)
+            if found and description and active is not None:
+                names = tuple([column[0] for column in description])
+                compare(result.context.statement or "", active, names, found)
+            return found
+
+        return fetch
 
     cursors = sys.modules["sqlalchemy.engine.cursor"]
     for strategy in (
@@ -101,7 +108,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
         cursors.FullyBufferedCursorFetchStrategy,
     ):
         for method in ("fetchone", "fetchmany", "fetchall"):
-            patcher.wrap(strategy, method, before_fetch, after_fetch)
+            patcher.replace(strategy, method, make)
 
 
 def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
@@ -146,27 +153,23 @@ def _judge_changed(session: Any, monitor: Monitor) -> None:
     for changed, effect in ((session.dirty, "write"), (session.deleted, "delete")):
         for item in changed:
             if owner := foreign_owner(_loaded(item), active, monitor.levels):
-                operation = _operation(
-                    f"sqlalchemy.orm.Session.{'flush' if effect == 'write' else 'delete'}", effect
-                )
-                monitor.foreign(operation, active, owner, lambda item=item: type(item).__name__)  # type: ignore[misc]
+                method = "flush" if effect == "write" else "delete"
+                operation = _operation("sqlalchemy.orm.Session", method, effect)
+                monitor.foreign(operation, active, owner, lambda item=item: type(item).__name__)
 
 
 def _loaded(item: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(item).items() if not name.startswith("_")}
 
 
-def _query(connection: Any) -> dbapi.Query:
-    def query(text: str) -> Iterable[Sequence[Any]]:
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(text)
-            found: list[Sequence[Any]] = cursor.fetchall()
-            return found
-        finally:
-            cursor.close()
-
-    return query
+def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(text)
+        found: list[Sequence[Any]] = cursor.fetchall()
+        return found
+    finally:
+        cursor.close()
 
 
 class _Entries:
@@ -178,9 +181,14 @@ class _Entries:
             str, str | None
         ] = {}  # "" for a file of SQLAlchemy that is no entry, None for others
 
-    def find(self, frame: FrameType | None) -> str:
-        """The catalog's target for the method, from the frame of a hook outwards."""
-        found = ("sqlalchemy.Connection", "execute")
+    def operation(self, effect: str) -> Operation:
+        """A statement, which the user may have run by any of the entries."""
+        some = _operation(*STATEMENT, effect)
+        return replace(some, exactly=lambda: _operation(*self._find(sys._getframe(1)), effect))
+
+    def _find(self, frame: FrameType | None) -> tuple[str, str]:
+        """The class and the method, as the catalog knows them, from the frame of a hook outwards."""
+        found = STATEMENT
         files = self._files
         inside = False
         while frame is not None:
@@ -196,7 +204,7 @@ class _Entries:
             elif inside:
                 break
             frame = frame.f_back
-        return ".".join(found)
+        return found
 
     def _owner(self, filename: str) -> str | None:
         if filename.startswith(self._folder):

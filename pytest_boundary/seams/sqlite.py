@@ -18,113 +18,124 @@ from pytest_boundary.seams import Seam, dbapi
 FACTORY = 5  # the position of `factory` among the arguments of sqlite3.connect
 
 
-@lru_cache(maxsize=64)
-def _operation(method: str, effect: str) -> Operation:
-    return catalog.operation("sqlite3", f"sqlite3.Connection.{method}", "database", effect)
+@lru_cache(maxsize=2048)
+def _operation(method: str, text: str) -> Operation:
+    return catalog.operation("sqlite3", f"sqlite3.Connection.{method}", "database", dbapi.effect_of(text))
 
 
-def _query(connection: Any) -> dbapi.Query:
-    def query(text: str) -> Iterable[Sequence[Any]]:
-        return sqlite3.Cursor(connection).execute(text).fetchall()
-
-    return query
+def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
+    return sqlite3.Cursor(connection).execute(text).fetchall()
 
 
 def _classes(monitor: Monitor, patcher: Patcher) -> Any:
     """A function that gives the watched subclass of a connection class."""
 
-    def guarded(hook: Any, *args: Any) -> Any:
+    def judge(cursor: Any, method: str, text: str, parameters: Any, many: bool) -> None:
+        """Keeps on the cursor what the rows are to be compared with."""
         __tracebackhide__ = True
+        cursor._boundlint_active = None
         try:
-            return hook(*args)
+            if monitor.take_judged(text):
+                return
+            connection = cursor.connection
+            schema = connection._boundlint_schema
+            if schema is None:
+                schema = connection._boundlint_schema = dbapi.Schema()
+            operation = cursor._boundlint_operation = _operation(method, text)
+            active = None if many else dbapi.known(monitor, operation, schema, text, parameters)
+            if active is None:
+                sql = Sql(text, parameters, "sqlite", "qmark", many)
+                active = dbapi.before(monitor, operation, sql, schema, lambda text: _rows(connection, text))
+            cursor._boundlint_active = active
         except UnscopedAccess:
             raise
         except Exception as error:
             monitor.fault(patcher.seam, error)
-            return None
-
-    def judge(cursor: Any, method: str, text: str, parameters: Any, many: bool) -> Active | None:
-        __tracebackhide__ = True
-        if monitor.take_judged(text):
-            return None
-        connection = cursor.connection
-        schema = vars(connection).setdefault("_boundlint_schema", dbapi.Schema())
-        operation = _operation(method, dbapi.effect_of(text))
-        sql = Sql(text, parameters, "sqlite", "qmark", many)
-        active = dbapi.before(monitor, operation, sql, schema, _query(connection))
-        cursor._boundlint_operation = operation
-        return active
 
     def compare(cursor: Any, rows: Sequence[Any]) -> None:
         __tracebackhide__ = True
-        active = cursor._boundlint_active
-        if cursor.description is None:
-            return
-        names = [column[0] for column in cursor.description]
-        plain = [
-            tuple(row.get(name) for name in names) if isinstance(row, dict) else row
-            for row in rows
-            if isinstance(row, (tuple, dict, sqlite3.Row))
-        ]
-        dbapi.rows(monitor, cursor._boundlint_operation, active, names, plain)
+        try:
+            if cursor.description is None:
+                return
+            names = tuple([column[0] for column in cursor.description])
+            if cursor.row_factory is not None:
+                rows = [
+                    tuple([row.get(name) for name in names]) if isinstance(row, dict) else row
+                    for row in rows
+                    if isinstance(row, (tuple, dict, sqlite3.Row))
+                ]
+            dbapi.rows(monitor, cursor._boundlint_operation, cursor._boundlint_active, names, rows)
+        except UnscopedAccess:
+            raise
+        except Exception as error:
+            monitor.fault(patcher.seam, error)
 
     @lru_cache(maxsize=32)
     def cursors(base: type[sqlite3.Cursor]) -> type[sqlite3.Cursor]:
+        # on the way of every access: the base's methods are looked up once
+        execute, executemany, executescript = base.execute, base.executemany, base.executescript
+        fetchone, fetchmany, fetchall, following = base.fetchone, base.fetchmany, base.fetchall, base.__next__
+
         class Cursor(base):  # type: ignore[valid-type, misc]
             _boundlint_active: Active | None = None
+            _boundlint_operation: Operation | None = None
 
             def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                self._boundlint_active = guarded(judge, self, "execute", sql, *(parameters or ((),)), False)
-                super().execute(sql, *parameters)  # to some subclasses none is another thing than ()
+                judge(self, "execute", sql, parameters[0] if parameters else (), False)
+                execute(self, sql, *parameters)  # to some subclasses none is another thing than ()
                 return self
 
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
                 __tracebackhide__ = True
                 sets = list(parameters)
-                self._boundlint_active = guarded(judge, self, "executemany", sql, sets, True)
-                super().executemany(sql, sets)
+                judge(self, "executemany", sql, sets, True)
+                executemany(self, sql, sets)
                 return self
 
             def executescript(self, script: str, /) -> Any:
                 __tracebackhide__ = True
-                guarded(judge, self, "executescript", script, (), False)
-                super().executescript(script)
+                judge(self, "executescript", script, (), False)
+                executescript(self, script)
                 return self
 
             def fetchone(self) -> Any:
                 __tracebackhide__ = True
-                row = super().fetchone()
+                row = fetchone(self)
                 if row is not None and self._boundlint_active is not None:
-                    guarded(compare, self, [row])
+                    compare(self, (row,))
                 return row
 
             def fetchmany(self, *size: Any, **named: Any) -> Any:
                 __tracebackhide__ = True
-                rows = super().fetchmany(*size, **named)
-                if self._boundlint_active is not None:
-                    guarded(compare, self, rows)
+                rows = fetchmany(self, *size, **named)
+                if rows and self._boundlint_active is not None:
+                    compare(self, rows)
                 return rows
 
             def fetchall(self) -> Any:
                 __tracebackhide__ = True
-                rows = super().fetchall()
-                if self._boundlint_active is not None:
-                    guarded(compare, self, rows)
+                rows = fetchall(self)
+                if rows and self._boundlint_active is not None:
+                    compare(self, rows)
                 return rows
 
             def __next__(self) -> Any:
                 __tracebackhide__ = True
-                row = super().__next__()
+                row = following(self)
                 if self._boundlint_active is not None:
-                    guarded(compare, self, [row])
+                    compare(self, (row,))
                 return row
 
         return Cursor
 
     @lru_cache(maxsize=32)
     def connections(base: type[sqlite3.Connection]) -> type[sqlite3.Connection]:
+        new_cursor, watched = base.cursor, cursors(sqlite3.Cursor)
+
         class Connection(base):  # type: ignore[valid-type, misc]
+            _boundlint_schema: dbapi.Schema | None = None
+
             def cursor(self, factory: Any = sqlite3.Cursor) -> Any:
                 made = cursors(factory) if isinstance(factory, type) else factory
                 return super().cursor(made)
@@ -132,7 +143,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             # the C methods make a plain cursor of their own
             def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                return self.cursor().execute(sql, *parameters)
+                return new_cursor(self, watched).execute(sql, *parameters)
 
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
                 __tracebackhide__ = True
