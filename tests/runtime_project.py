@@ -49,8 +49,9 @@ def project_in(pytester: pytest.Pytester) -> Project:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         pytester.syspathinsert()
-        # hypothesis imports itself at the end of each run, which takes longer than the run
-        options = ["-p", "no:hypothesispytest", *(option for option in (flag, *arguments) if option)]
+        # hypothesis imports itself at the end of each run, which takes longer than the run; langsmith at the start
+        without = ("-p", "no:hypothesispytest", "-p", "no:langsmith_plugin")
+        options = [*without, *(option for option in (flag, *arguments) if option)]
         run = pytester.runpytest_subprocess if subprocess else pytester.runpytest_inprocess
         return run(*options)
 
