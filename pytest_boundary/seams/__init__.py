@@ -22,6 +22,7 @@ MODULES = (
     "psycopg",
     "psycopg2",
     "asyncpg",
+    "pymongo",
     "django",
     "django_cache",
     "qdrant",
