@@ -149,7 +149,7 @@ def test_unscoped_payloads_fail(project: Project) -> None:
         == 8
     )
     for line in (
-        "  operation  celery.Task.apply_async  task 'index'*",
+        "  operation  celery.Task.apply_async  job 'index'*",
         "*nothing in the payload says tenant 'acme'",
         "*the payload names the tenant 'globex', not tenant 'acme'*",
         "*caught this exception; the test would have passed",

@@ -34,6 +34,8 @@ MODULES = (
     "llm",
     "http",
     "celery",
+    "rq",
+    "arq",
     "caches",
     "loggers",
 )

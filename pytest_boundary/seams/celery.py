@@ -8,7 +8,6 @@ a broker, and the job runs with nothing of its caller's context, as in a worker.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,33 +18,22 @@ from typing import Any
 
 from pytest_boundary import UnscopedAccess, catalog, jobs
 from pytest_boundary.active import Active
-from pytest_boundary.checks.jobs import judge_job
-from pytest_boundary.monitor import Judgement, Monitor
+from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 
 APPLY = "celery.Task.apply_async"
-PAYLOAD = "job payload"
 OWN = "celery."  # tasks of celery itself: unlocking a chord, cleaning up, ping
 SHOWN = frozenset({"argsrepr", "kwargsrepr"})  # headers that repeat the payload
 OURS = "boundlint"  # marks our handlers of signals
-MAX_PUBLISHED = 10_000
 
 
-def judge(monitor: Monitor, name: str, payload: Any, headers: Any) -> Active | None:
-    """Judge and look at one job on its way into a queue; `payload` are the arguments by name where they are known."""
+def judge(monitor: Monitor, name: str, payload: Any, headers: Any) -> None:
+    """Judge and look at one job on its way into a queue."""
     __tracebackhide__ = True
     operation = catalog.operation("celery", APPLY, "queue", "enqueue")
-
-    def judged(active: Active) -> Judgement:
-        if name.startswith(OWN) or _by_worker(monitor):
-            return "free"
-        settings = monitor.settings
-        return judge_job(payload, active, monitor.levels, settings.delimiters, name=name, also=headers)
-
-    active = monitor.before(operation, judged, lambda: f"task {name!r}")
-    monitor.watcher.surface([payload, headers], PAYLOAD, operation)
-    return active
+    own = name.startswith(OWN)
+    jobs.enqueued(monitor, operation, name, payload, headers, free=lambda: own or _by_worker(monitor))
 
 
 def _by_worker(monitor: Monitor) -> bool:
@@ -56,21 +44,6 @@ def _by_worker(monitor: Monitor) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-class _Published:
-    """Whose boundary each job was published in, for workers in this process."""
-
-    def __init__(self) -> None:
-        self._by_id: dict[str, Active] = {}
-
-    def keep(self, task_id: str, active: Active) -> None:
-        if len(self._by_id) >= MAX_PUBLISHED:
-            self._by_id.pop(next(iter(self._by_id)))
-        self._by_id[task_id] = active
-
-    def get(self, task_id: str) -> Active | None:
-        return self._by_id.get(task_id)
 
 
 def _message(body: Any, headers: Mapping[str, Any]) -> tuple[str, str, Any, Any] | None:
@@ -85,13 +58,15 @@ def _message(body: Any, headers: Mapping[str, Any]) -> tuple[str, str, Any, Any]
 
 def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Watch what is published, and the jobs that run in this process."""
-    published = _Published()
+    published = jobs.Published()
     _watch_publishing(import_module("kombu.messaging"), patcher, monitor, published)
     _watch_eager(module, patcher, monitor)
     _watch_workers(import_module("celery.signals"), patcher, monitor, published)
 
 
-def _watch_publishing(module: ModuleType, patcher: Patcher, monitor: Monitor, published: _Published) -> None:
+def _watch_publishing(
+    module: ModuleType, patcher: Patcher, monitor: Monitor, published: jobs.Published
+) -> None:
     def before(_producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         __tracebackhide__ = True
         body = args[0] if args else kwargs.get("body")
@@ -131,7 +106,7 @@ def _watch_eager(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None
     patcher.replace(module.Task, "apply", make)
 
 
-def _watch_workers(module: ModuleType, patcher: Patcher, monitor: Monitor, published: _Published) -> None:
+def _watch_workers(module: ModuleType, patcher: Patcher, monitor: Monitor, published: jobs.Published) -> None:
     """Jobs begin before, and end after, the project's own handlers of the same signals."""
     begun: dict[str, Token[Active | None]] = {}
 
@@ -164,7 +139,7 @@ class _Eager:
         __tracebackhide__ = True
         try:
             headers = self._headers(task, args, kwargs, options)
-            judge(self.monitor, task.name, [_named(task, args, kwargs), links], headers)
+            judge(self.monitor, task.name, [jobs.by_name(task.run, args, kwargs), links], headers)
         except UnscopedAccess:
             raise
         except Exception as error:
@@ -196,14 +171,6 @@ class _Eager:
                     retry_policy={},
                 )
         return headers
-
-
-def _named(task: Any, args: Any, kwargs: Any) -> Any:
-    """The arguments by the names of the task's parameters, where they fit."""
-    try:
-        return dict(inspect.signature(task.run).bind_partial(*(args or ()), **(kwargs or {})).arguments)
-    except (TypeError, ValueError):
-        return [args, kwargs]
 
 
 def _enqueued(monitor: Monitor) -> Any:
