@@ -106,13 +106,15 @@ class Monitor:
         self.claimed: ContextVar[bool] = ContextVar("boundlint_claimed", default=False)
         # SQL that a client above has judged: the driver below takes it out and does not judge it again
         self._judged: ContextVar[list[str] | None] = ContextVar("boundlint_judged", default=None)
+        self.hands_down = False  # whether any client did that in this run
         # who asked, where a client hands its work to a thread of its own
         self._asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
             "boundlint_asked", default=None
         )
         # Where nobody asks for a report, an access that is no finding counts without its line.
         self.by_site = settings.report is not None
-        self._latest: tuple[Scope | None, Active | None] = (None, None)  # as `active` gave it
+        self._scope: Scope | None = None  # the latest scope that `active` met, and what it gave
+        self._active: Active | None = None
         self._known: dict[tuple[Operation, int, int, Verdict], tuple[Access, CodeType | None]] = {}
 
     def before(
@@ -205,17 +207,15 @@ class Monitor:
         if self.claimed.get():
             return None
         asked = self._asked.get()
-        if asked is None:
-            scope, active = self._latest
-            if scope is not None and scope is innermost.get():
-                return active
-            scope, active = innermost.get(), self.boundaries.caller()
-        else:
-            scope, active = None, asked[0]
-        if active is not None and active.reason:
-            active = None
-        self._latest = scope, active
-        return active
+        if asked is not None:
+            active = asked[0]
+            return None if active is None or active.reason else active
+        scope = innermost.get()
+        if scope is not None and scope is self._scope:
+            return self._active
+        active = self.boundaries.caller()
+        self._scope, self._active = scope, None if active is None or active.reason else active
+        return self._active
 
     @contextmanager
     def claiming(self) -> Iterator[None]:
@@ -234,6 +234,7 @@ class Monitor:
 
     def judged(self, text: str) -> None:
         """Say that a client has judged this SQL, which it is about to hand to its driver."""
+        self.hands_down = True
         self._judged.set([text])
 
     def take_judged(self, text: str) -> bool:

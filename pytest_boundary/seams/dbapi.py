@@ -88,7 +88,10 @@ def known(
     verdict = schema.verdicts.recall(text, parameters, active, by_key)
     if verdict != "scoped" and verdict != "free":
         return None
-    monitor.passed(operation, verdict, _shown, text, schema)
+    if monitor.by_site:
+        monitor.passed(operation, verdict, _shown, text, schema)
+    else:  # what `passed` does, without the call
+        monitor.ledger.counts[operation.scoped if verdict == "scoped" else operation.free] += 1
     if operation.effect != "read" and monitor.watcher.canaries.known:
         monitor.watcher.surface(parameters, "database write", operation)
     return active
@@ -140,16 +143,17 @@ def rows(
     if monitor.watcher.canaries.known:
         found = list(found)
         monitor.read(operation, [tuple(row) for row in found])
-    places = owners_at(tuple(names), active, monitor.levels)
+    names = names if names.__class__ is tuple else tuple(names)
+    places = active.memo.get(names)
+    if places is None:
+        places = owners_at(names, active, monitor.levels)
     if places and (owner := foreign_in_rows(places, found)):
         monitor.foreign(operation, active, owner, _shown_columns, names)
 
 
 def owners_at(names: tuple[str, ...], active: Active, levels: Levels) -> Places:
     """Where rows with these columns say whose they are."""
-    found: Places | None = active.memo.get(names)
-    if found is None:
-        found = active.memo[names] = levels.positions(_plain(names), active.ids, active.key)
+    found = active.memo[names] = levels.positions(_plain(names), active.ids, active.key)
     return found
 
 

@@ -12,8 +12,7 @@ from types import FrameType, ModuleType
 from typing import Any
 from weakref import ref
 
-from pytest_boundary import UnscopedAccess, catalog
-from pytest_boundary.active import Active
+from pytest_boundary import catalog
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
@@ -69,23 +68,14 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
                     monitor, operation, sql, schema, lambda text: _rows(connection, text), by_key=by_key
                 )
             monitor.judged(statement)
-        except UnscopedAccess:
-            raise
         except Exception as error:
-            monitor.fault(patcher.seam, error)
+            patcher.failed(error)
         return statement, parameters
 
     engine = module.engine.Engine
     # with `retval` SQLAlchemy puts no function of its own around the hook
     event.listen(engine, "before_cursor_execute", before_cursor_execute, retval=True)
     patcher.undo(lambda: event.remove(engine, "before_cursor_execute", before_cursor_execute))
-
-    def compare(statement: str, active: Active, names: tuple[str, ...], found: Any) -> None:
-        __tracebackhide__ = True
-        rows = [found] if isinstance(found, tuple) or hasattr(found, "keys") else found
-        dbapi.rows(monitor, operations[dbapi.effect_of(statement)], active, names, rows)
-
-    compare = patcher.guarded(compare)
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def fetch(strategy: Any, result: Any, cursor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -95,8 +85,13 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
             description = getattr(cursor, "description", None) if active is not None else None
             found = original(strategy, result, cursor, *args, **kwargs)
             if found and description and active is not None:
-                names = tuple([column[0] for column in description])
-                compare(result.context.statement or "", active, names, found)
+                try:
+                    rows = found if found.__class__ is list else _several(found)
+                    operation = operations[dbapi.effect_of(result.context.statement or "")]
+                    names = tuple([column[0] for column in description])
+                    dbapi.rows(monitor, operation, active, names, rows)
+                except Exception as error:
+                    patcher.failed(error)
             return found
 
         return fetch
@@ -129,10 +124,8 @@ def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             __tracebackhide__ = True
             try:
                 _judge_changed(self, monitor)
-            except UnscopedAccess:
-                raise
             except Exception as error:
-                monitor.fault(patcher.seam, error)
+                patcher.failed(error)
             token = FLUSHING.set(True)
             try:
                 return original(self, *args, **kwargs)
@@ -160,6 +153,10 @@ def _judge_changed(session: Any, monitor: Monitor) -> None:
 
 def _loaded(item: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(item).items() if not name.startswith("_")}
+
+
+def _several(found: Any) -> Any:
+    return [found] if isinstance(found, tuple) or hasattr(found, "keys") else found
 
 
 def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:

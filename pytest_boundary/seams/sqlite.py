@@ -8,13 +8,14 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 
+Judged = tuple[Operation, Active]
 FACTORY = 5  # the position of `factory` among the arguments of sqlite3.connect
 
 
@@ -30,29 +31,26 @@ def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
 def _classes(monitor: Monitor, patcher: Patcher) -> Any:
     """A function that gives the watched subclass of a connection class."""
 
-    def judge(cursor: Any, method: str, text: str, parameters: Any, many: bool) -> None:
-        """Keeps on the cursor what the rows are to be compared with."""
+    def judge(connection: Any, method: str, text: str, parameters: Any, many: bool) -> Judged | None:
+        """Gives what the rows are to be compared with."""
         __tracebackhide__ = True
-        cursor._boundlint_active = None
         try:
-            if monitor.take_judged(text):
-                return
-            connection = cursor.connection
+            if monitor.hands_down and monitor.take_judged(text):
+                return None
             schema = connection._boundlint_schema
             if schema is None:
                 schema = connection._boundlint_schema = dbapi.Schema()
-            operation = cursor._boundlint_operation = _operation(method, text)
+            operation = _operation(method, text)
             active = None if many else dbapi.known(monitor, operation, schema, text, parameters)
             if active is None:
                 sql = Sql(text, parameters, "sqlite", "qmark", many)
                 active = dbapi.before(monitor, operation, sql, schema, lambda text: _rows(connection, text))
-            cursor._boundlint_active = active
-        except UnscopedAccess:
-            raise
+            return (operation, active) if active is not None else None
         except Exception as error:
-            monitor.fault(patcher.seam, error)
+            patcher.failed(error)
+            return None
 
-    def compare(cursor: Any, rows: Sequence[Any]) -> None:
+    def compare(cursor: Any, judged: Judged, rows: Sequence[Any]) -> None:
         __tracebackhide__ = True
         try:
             if cursor.description is None:
@@ -64,11 +62,9 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
                     for row in rows
                     if isinstance(row, (tuple, dict, sqlite3.Row))
                 ]
-            dbapi.rows(monitor, cursor._boundlint_operation, cursor._boundlint_active, names, rows)
-        except UnscopedAccess:
-            raise
+            dbapi.rows(monitor, *judged, names, rows)
         except Exception as error:
-            monitor.fault(patcher.seam, error)
+            patcher.failed(error)
 
     @lru_cache(maxsize=32)
     def cursors(base: type[sqlite3.Cursor]) -> type[sqlite3.Cursor]:
@@ -77,54 +73,55 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
         fetchone, fetchmany, fetchall, following = base.fetchone, base.fetchmany, base.fetchall, base.__next__
 
         class Cursor(base):  # type: ignore[valid-type, misc]
-            _boundlint_active: Active | None = None
-            _boundlint_operation: Operation | None = None
+            _boundlint: Judged | None = None
 
             def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                judge(self, "execute", sql, parameters[0] if parameters else (), False)
+                self._boundlint = judge(
+                    self.connection, "execute", sql, parameters[0] if parameters else (), False
+                )
                 execute(self, sql, *parameters)  # to some subclasses none is another thing than ()
                 return self
 
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
                 __tracebackhide__ = True
                 sets = list(parameters)
-                judge(self, "executemany", sql, sets, True)
+                self._boundlint = judge(self.connection, "executemany", sql, sets, True)
                 executemany(self, sql, sets)
                 return self
 
             def executescript(self, script: str, /) -> Any:
                 __tracebackhide__ = True
-                judge(self, "executescript", script, (), False)
+                self._boundlint = judge(self.connection, "executescript", script, (), False)
                 executescript(self, script)
                 return self
 
             def fetchone(self) -> Any:
                 __tracebackhide__ = True
                 row = fetchone(self)
-                if row is not None and self._boundlint_active is not None:
-                    compare(self, (row,))
+                if row is not None and self._boundlint is not None:
+                    compare(self, self._boundlint, (row,))
                 return row
 
             def fetchmany(self, *size: Any, **named: Any) -> Any:
                 __tracebackhide__ = True
                 rows = fetchmany(self, *size, **named)
-                if rows and self._boundlint_active is not None:
-                    compare(self, rows)
+                if rows and self._boundlint is not None:
+                    compare(self, self._boundlint, rows)
                 return rows
 
             def fetchall(self) -> Any:
                 __tracebackhide__ = True
                 rows = fetchall(self)
-                if rows and self._boundlint_active is not None:
-                    compare(self, rows)
+                if rows and self._boundlint is not None:
+                    compare(self, self._boundlint, rows)
                 return rows
 
             def __next__(self) -> Any:
                 __tracebackhide__ = True
                 row = following(self)
-                if self._boundlint_active is not None:
-                    compare(self, (row,))
+                if self._boundlint is not None:
+                    compare(self, self._boundlint, (row,))
                 return row
 
         return Cursor
