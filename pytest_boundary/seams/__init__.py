@@ -31,6 +31,7 @@ MODULES = (
     "langgraph",
     "langchain",
     "lancedb",
+    "openai_agents",
     "llm",
     "http",
     "celery",
