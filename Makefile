@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION = ignore
 help:
 	@echo "make demo            install, then let boundlint find the leaks of the example agent"
 	@echo "make test            install, then run all tests"
-	@echo "make test-services   the pytest plugin against a real redis-server and PostgreSQL"
+	@echo "make test-services   the pytest plugin against a real redis-server and PostgreSQL, its page in a browser"
 	@echo "make lint            ruff, format check, mypy --strict"
 	@echo "make wheel-check     build wheel and sdist, install the wheel elsewhere, run it"
 	@echo "make verify-catalog  check the catalog against installed clients (FAMILY=redis for one)"
@@ -49,9 +49,9 @@ test: $(VENV)/installed-dev
 	@cd $(EXAMPLE) && $(abspath $(BIN))/python -m pytest --quiet
 	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 
-# The seams against a real redis-server and a real PostgreSQL, which the tests start themselves.
+# The seams against a real redis-server and a real PostgreSQL, which the tests start themselves; the report in a browser.
 test-services: $(VENV)/installed-dev
-	BOUNDLINT_SERVICES=1 $(BIN)/python -m pytest --quiet tests/test_services.py
+	BOUNDLINT_SERVICES=1 $(BIN)/python -m pytest --quiet tests/test_services.py tests/test_runtime_page.py
 
 # mypy does not follow an editable install whose package has another name than its folder.
 $(VENV)/typings/boundlint_rules: $(VENV)/created

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 from collections.abc import Sequence
@@ -44,6 +46,9 @@ def page(ledger: Ledger, problems: Sequence[str]) -> str:
     findings = "\n".join(f"<pre>{html.escape(block(finding))}</pre>" for finding in ledger.findings)
     trouble = "\n".join(f"<pre>{html.escape(text)}</pre>" for text in problems)
     return PAGE.format(
+        policy=f"default-src 'none'; style-src {_hashed(STYLE)}; script-src {_hashed(SCRIPT)}",
+        style=STYLE,
+        script=SCRIPT,
         verdicts=_options(verdicts),
         clients=_options(clients),
         rows=rows,
@@ -51,6 +56,12 @@ def page(ledger: Ledger, problems: Sequence[str]) -> str:
         problems=f"<h2>Problems of the run</h2>\n{trouble}" if problems else "",
         total=sum(row["count"] for row in operations),
     )
+
+
+def _hashed(text: str) -> str:
+    """What the page's policy calls its own style and script, so that the browser runs no others."""
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
 
 
 def _options(names: Sequence[str]) -> str:
@@ -66,26 +77,48 @@ def _row(row: dict[str, Any]) -> str:
     return f'<tr{bad} data-verdict="{html.escape(row["verdict"])}" data-client="{html.escape(row["client"])}">{text}</tr>'
 
 
+STYLE = """
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
+  color: #1c1e21; background: #fff; }
+div { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; min-width: 54rem; }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top;
+  white-space: nowrap; }
+th { background: #f5f5f5; }
+td:first-child, td:nth-child(5) { white-space: normal; overflow-wrap: anywhere; }
+td:first-child { min-width: 14rem; }
+tr.bad td { background: #fdecea; }
+pre { background: #f5f5f5; padding: .8rem; overflow-x: auto; }
+form { display: flex; gap: 1rem; flex-wrap: wrap; margin: 1rem 0; }
+@media (prefers-color-scheme: dark) {
+  body { color: #e4e6eb; background: #18191a; } th, pre { background: #242526; }
+  tr.bad td { background: #4a1f1f; } th, td { border-color: #3a3b3c; }
+}
+"""
+SCRIPT = """
+const rows = [...document.querySelectorAll("#rows tr")];
+const inputs = ["verdict", "client", "text"].map(id => document.getElementById(id));
+function filter() {
+  const [verdict, client, text] = inputs.map(input => input.value);
+  let shown = 0;
+  for (const row of rows) {
+    row.hidden = (verdict && row.dataset.verdict !== verdict) || (client && row.dataset.client !== client)
+      || (text && !row.textContent.toLowerCase().includes(text.toLowerCase()));
+    if (!row.hidden) shown += Number(row.lastElementChild.textContent);
+  }
+  document.getElementById("shown").textContent = shown;
+}
+inputs.forEach(input => input.addEventListener("input", filter));
+document.querySelector("form").addEventListener("submit", event => event.preventDefault());
+filter();
+"""
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>boundlint: operations by site</title>
-<style>
-body {{ font: 14px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem;
-  color: #1c1e21; background: #fff; }}
-table {{ border-collapse: collapse; width: 100%; }}
-th, td {{ text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top;
-  overflow-wrap: anywhere; }}
-th {{ position: sticky; top: 0; background: #f5f5f5; }}
-tr.bad td {{ background: #fdecea; }}
-pre {{ background: #f5f5f5; padding: .8rem; overflow-x: auto; }}
-form {{ display: flex; gap: 1rem; flex-wrap: wrap; margin: 1rem 0; }}
-@media (prefers-color-scheme: dark) {{
-  body {{ color: #e4e6eb; background: #18191a; }} th, pre {{ background: #242526; }}
-  tr.bad td {{ background: #4a1f1f; }} th, td {{ border-color: #3a3b3c; }}
-}}
-</style>
+<style>{style}</style>
 <h1>Operations by site</h1>
 <p><strong id="shown"></strong> of {total} operations on data clients.</p>
 <form>
@@ -93,31 +126,17 @@ form {{ display: flex; gap: 1rem; flex-wrap: wrap; margin: 1rem 0; }}
 <label>Client <select id="client"><option value="">all</option>{clients}</select></label>
 <label>Text <input id="text" type="search" placeholder="app/memory.py"></label>
 </form>
+<div>
 <table>
 <thead><tr><th>Site<th>Verdict<th>Client<th>Operation<th>Scope argument<th>Times</tr></thead>
 <tbody id="rows">
 {rows}
 </tbody>
 </table>
+</div>
 <h2>Findings</h2>
 {findings}
 {problems}
-<script>
-const rows = [...document.querySelectorAll("#rows tr")];
-const inputs = ["verdict", "client", "text"].map(id => document.getElementById(id));
-function filter() {{
-  const [verdict, client, text] = inputs.map(input => input.value);
-  let shown = 0;
-  for (const row of rows) {{
-    row.hidden = (verdict && row.dataset.verdict !== verdict) || (client && row.dataset.client !== client)
-      || (text && !row.textContent.toLowerCase().includes(text.toLowerCase()));
-    if (!row.hidden) shown += Number(row.lastElementChild.textContent);
-  }}
-  document.getElementById("shown").textContent = shown;
-}}
-inputs.forEach(input => input.addEventListener("input", filter));
-document.querySelector("form").addEventListener("submit", event => event.preventDefault());
-filter();
-</script>
+<script>{script}</script>
 </html>
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import xml.etree.ElementTree as ET
 
@@ -538,6 +539,9 @@ class TestRequireAndReport:
         assert page.count("<tr") == 2
         assert "http://" not in page
         assert "https://" not in page
+        assert re.search(
+            r"default-src 'none'; style-src 'sha256-[\w+/=]+'; script-src 'sha256-[\w+/=]+'", page
+        )
 
 
 class TestFaults:
