@@ -159,6 +159,42 @@ def test_a_processor_that_reads_is_watched(project: Project) -> None:
     assert blocks(result)[0].startswith("BND201 unscoped memory read — app/code.py:")
 
 
+def test_the_place_that_logs_stays_the_applications(project: Project) -> None:
+    app = """
+        import logging
+        import structlog
+        from loguru import logger
+
+        structlog.configure(
+            processors=[structlog.processors.CallsiteParameterAdder()],
+            logger_factory=structlog.ReturnLoggerFactory(),
+        )
+
+        def say():
+            return structlog.get_logger().info("x")
+
+        def say_to_logging():
+            structlog.wrap_logger(
+                structlog.stdlib.LoggerFactory()("of this test alone"), processors=[structlog.stdlib.render_to_log_kwargs]
+            ).warning("x")
+
+        def say_to_loguru(place):
+            logger.add(place.append, format="{module}.{function}")
+            logger.info("x")
+    """
+    body = """
+        def test_it(caplog):
+            _, said = code.say()
+            assert (said["module"], said["func_name"]) == ("code", "say")
+            code.say_to_logging()
+            assert [(r.module, r.funcName) for r in caplog.records] == [("code", "say_to_logging")]
+            places = []
+            code.say_to_loguru(places)
+            assert places == ["code.say_to_loguru\\n"]
+    """
+    project(app, body).assert_outcomes(passed=1)
+
+
 def test_contract(project: Project) -> None:
     """What the seams replace exists, is what they were written for, and is back after a run."""
     base, handler = structlog._base.BoundLoggerBase, loguru._handler.Handler

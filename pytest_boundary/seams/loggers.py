@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from contextvars import ContextVar
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from pytest_boundary import UnscopedAccess, catalog
@@ -32,11 +32,10 @@ def _look(monitor: Monitor, seam: str, target: str, told: Any) -> None:
 
 def install_structlog(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Watch what every bound logger of structlog is made of."""
-    claimed = monitor.claimed
+    claimed, look = monitor.claimed, functools.partial(_look, monitor, patcher.seam)
     handing: ContextVar[bool] = ContextVar("boundlint_structlog", default=False)  # it is us who claimed
 
     def processing(original: Any) -> Any:
-        @functools.wraps(original)
         def process(self: Any, method_name: str, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             token = claimed.set(
@@ -44,15 +43,14 @@ def install_structlog(module: ModuleType, patcher: Patcher, monitor: Monitor) ->
             )  # the project's own processors are watched
             try:
                 processed = original(self, method_name, *args, **kwargs)
-                _look(monitor, patcher.seam, f"structlog.stdlib.BoundLogger.{method_name}", processed)
+                look(f"structlog.stdlib.BoundLogger.{method_name}", processed)
             finally:
                 claimed.reset(token)
             return processed
 
-        return process
+        return functools.wraps(original)(_of(module, process))
 
     def handing_on(original: Any) -> Any:
-        @functools.wraps(original)
         def proxy(self: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             if claimed.get():
@@ -64,10 +62,20 @@ def install_structlog(module: ModuleType, patcher: Patcher, monitor: Monitor) ->
                 claimed.reset(tokens[0])
                 handing.reset(tokens[1])
 
-        return proxy
+        return functools.wraps(original)(_of(module, proxy))
 
     patcher.replace(module.BoundLoggerBase, "_process_event", processing)
     patcher.replace(module.BoundLoggerBase, "_proxy_to_logger", handing_on)
+
+
+def _of(module: ModuleType, function: Any) -> FunctionType:
+    """A function that takes all it needs from its closure, as one of that module.
+
+    structlog takes the first frame that is not its own for the place that logs; ours is to be none.
+    """
+    moved = FunctionType(function.__code__, vars(module), function.__name__, None, function.__closure__)
+    moved.__kwdefaults__ = function.__kwdefaults__
+    return moved
 
 
 def install_loguru(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
