@@ -32,6 +32,7 @@ MODULES = (
     "langchain",
     "lancedb",
     "openai_agents",
+    "mem0",
     "llm",
     "http",
     "celery",

@@ -6,7 +6,6 @@ A query is built in steps and runs when its rows are asked for: there its filter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +17,7 @@ from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 from pytest_boundary.seams.points import Call, Describe, Watch
+from pytest_boundary.threads import carrying
 
 TERMINALS = ("to_list", "to_arrow", "to_pandas", "to_polars", "to_pydantic", "to_batches", "to_df")
 READS = ("to_pandas", "to_arrow", "to_polars", "head", "count_rows")
@@ -152,16 +152,8 @@ def install_queries(module: ModuleType, patcher: Patcher, monitor: Monitor) -> N
                     watch = _Rows(monitor, operation, _of_query, fix=FIX)
                     patcher.wrap(owner, method, watch.before, watch.after, claims=True)
 
-    def carrying(original: type[ThreadPoolExecutor]) -> Any:
-        """The two halves of a hybrid query run in threads of their own."""
-
-        class Executor(original):  # type: ignore[valid-type, misc]
-            def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-                return super().submit(monitor.carried(function), *args, **kwargs)  # type: ignore[no-any-return]
-
-        return Executor
-
-    patcher.replace(module, "ThreadPoolExecutor", carrying)
+    # the two halves of a hybrid query run in threads of their own
+    patcher.replace(module, "ThreadPoolExecutor", lambda original: carrying(original, monitor))
 
 
 def _tables(*names: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
