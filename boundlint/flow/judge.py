@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from boundlint.flow.places import Positions
 
+Handlers = Mapping[str, Sequence[tuple[Rule, Handler]]]  # by the type name of the nodes they look at
+
 
 def judge_file(
     flow: Flow, path: str, functions: Iterable[Function], lines: Sequence[str], rules: Sequence[Rule]
@@ -45,7 +47,7 @@ def judge_file(
     findings: list[Finding] = []
     for row in suspects:
         view = View(row, flow, groups[row.function.facts.owner], lines)
-        findings.extend(_visit(view, lines, rules))
+        findings.extend(_visit(view, rules))
     return number(findings)
 
 
@@ -78,7 +80,7 @@ def is_suspect(flow: FunctionFlow) -> bool:
     )
 
 
-def _visit(view: View, lines: Sequence[str], rules: Sequence[Rule]) -> list[Finding]:
+def _visit(view: View, rules: Sequence[Rule]) -> list[Finding]:
     handlers: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
     facts = held(view.analysis, view.flow)
     for rule in rules:
@@ -89,38 +91,44 @@ def _visit(view: View, lines: Sequence[str], rules: Sequence[Rule]) -> list[Find
                 handlers[node_type].append((rule, handler))
     if not handlers:
         return []
-    source, offset = _source(view.function, lines)
-    if _is_silent(view, source, offset, handlers):
-        return []
-    nodes, positions = _slice(view.function, source, offset)
-    view = View(view.flow, view.analysis, view.siblings, lines, positions)
-    findings: list[Finding] = []
-    for node in nodes:
-        for rule, handler in handlers.get(type(node).__name__, ()):
-            for problem in handler(node, view):
-                findings.append(_finding(rule, problem, positions[node], view, lines))
+    source, offset = _source(view.function, view.lines)
+    findings, unsure = _ask_stand_ins(view, source, offset, handlers)
+    if unsure:
+        nodes, positions = _slice(view.function, source, offset)
+        view = replace(view, positions=positions)
+        for node in nodes:
+            for rule, handler in unsure.get(type(node).__name__, ()):
+                findings += _findings(rule, handler(node, view), positions[node], view)
     return findings
 
 
-def _is_silent(
-    view: View, source: str, offset: int, handlers: Mapping[str, Sequence[tuple[Rule, Handler]]]
-) -> bool:
-    """Whether no rule has anything to say of a function, as far as they can tell without its tree."""
+def _ask_stand_ins(
+    view: View, source: str, offset: int, handlers: Handlers
+) -> tuple[list[Finding], Handlers]:
+    """What the handlers say that ask only where a node stands, and the handlers that have to see the tree."""
     from boundlint.flow.spots import NeedsTree, spots
 
     found = spots(source, view.path, offset, handlers.keys())
     if found is None:
-        return False
-    asked = View(view.flow, view.analysis, view.siblings, view.lines, found)
-    try:
-        for spot, kinds in found.rows:
-            for kind in kinds:
-                for _, handler in handlers[kind]:
-                    if next(iter(handler(spot, asked)), None) is not None:  # type: ignore[arg-type]
-                        return False
-    except NeedsTree:
-        return False
-    return True
+        return [], handlers
+    asked = replace(view, positions=found)
+    said: dict[tuple[str, Handler], list[Finding]] = defaultdict(list)
+    unsure: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
+    open_handlers = {kind: list(rows) for kind, rows in handlers.items()}
+    for spot, kinds in found.rows:
+        for kind in kinds:
+            for row in tuple(open_handlers[kind]):
+                rule, handler = row
+                try:
+                    problems = list(handler(spot, asked))  # type: ignore[arg-type]
+                except NeedsTree:
+                    open_handlers[kind].remove(row)
+                    unsure[kind].append(row)
+                    said.pop((kind, handler), None)
+                    continue
+                if problems:
+                    said[kind, handler] += _findings(rule, problems, found[spot], view)
+    return [finding for findings in said.values() for finding in findings], unsure
 
 
 def _source(function: Function, lines: Sequence[str]) -> tuple[str, int]:
@@ -144,8 +152,12 @@ def _slice(function: Function, source: str, offset: int) -> tuple[Sequence[cst.C
     return positions.nodes[4 if offset < function.facts.start - 1 else 0 :], positions
 
 
-def _finding(rule: Rule, problem: Problem, place: Location, view: View, lines: Sequence[str]) -> Finding:
-    statement = " ".join(lines[place.line - 1 : max(place.end_line, place.line)])
+def _findings(rule: Rule, problems: Iterable[Problem], place: Location, view: View) -> list[Finding]:
+    return [_finding(rule, problem, place, view) for problem in problems]
+
+
+def _finding(rule: Rule, problem: Problem, place: Location, view: View) -> Finding:
+    statement = " ".join(view.lines[place.line - 1 : max(place.end_line, place.line)])
     return Finding(
         rule=rule.code,
         name=rule.name,

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from boundlint.findings import Location
-from boundlint.index.parse import ParseError, parse_module
+from boundlint.index.parse import ParseError, parse_again
 
 if TYPE_CHECKING:
     import libcst as cst
@@ -124,7 +124,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
 def _pair(nodes: Sequence[cst.CSTNode], source: str) -> dict[int, Place]:
     """The places of all nodes of the kinds that both trees have as many of, by `id`."""
     try:
-        tree = parse_module(source)
+        tree = parse_again(source)
     except (ParseError, RecursionError):
         return {}
     lines = source.split("\n")

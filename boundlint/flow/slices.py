@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import Union
 
-from boundlint.index.parse import ParseError, parse_module
+from boundlint.index.parse import ParseError, parse_again
 from boundlint.index.project import Class, Function, Project
 
 MOST_FILES = 256  # sources kept at a time
@@ -84,9 +84,9 @@ def _parse(lines: list[str], first: int) -> ast.Module | None:
     text = "\n".join(lines)
     try:
         if head[:1].isspace() and first > 1:
-            tree = parse_module("\n" * (first - 2) + "if True:\n" + text + "\n")
+            tree = parse_again("\n" * (first - 2) + "if True:\n" + text + "\n")
             statement = tree.body[0]
             return ast.Module(statement.body, []) if isinstance(statement, ast.If) else tree
-        return parse_module("\n" * (first - 1) + text + "\n")
+        return parse_again("\n" * (first - 1) + text + "\n")
     except ParseError:
         return None

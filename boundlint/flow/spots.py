@@ -1,7 +1,7 @@
-"""Ask the rules first with stand-ins for nodes, made from CPython's tree, and run LibCST only where one speaks.
+"""Stand-ins for nodes, made from CPython's tree: most handlers ask nothing of a node but where it stands.
 
-Most handlers ask nothing of a node but where it stands, and most functions hold nothing to report.  A stand-in
-answers that question alone: whoever looks at its class or attributes raises `NeedsTree`, and gets the real tree.
+A stand-in answers that question alone.  Whoever looks at its class or attributes raises `NeedsTree`, and is
+asked again with the nodes of LibCST, which takes many times longer to parse.
 """
 
 from __future__ import annotations

@@ -37,17 +37,22 @@ def parse_module(source: str) -> ast.Module:
     back as the nearest older syntax (see `boundlint.index.newer_syntax`).  Raises ParseError where no known
     grammar accepts the source, or where it nests deeper than `MOST_LEVELS`.
     """
+    tree = parse_again(source)
+    _check_depth(source.removeprefix("\ufeff"), tree)
+    return tree
+
+
+def parse_again(source: str) -> ast.Module:
+    """The tree of a module, or of a part of one, that `parse_module` accepts: its depth is not measured again."""
     source = source.removeprefix("\ufeff")
     try:
-        tree = parse_native(source)
+        return parse_native(source)
     except ParseError as error:
         if not isinstance(error.__cause__, SyntaxError):
             raise
         from boundlint.index.newer_syntax import parse_newer  # a second parser, for few files
 
-        tree = parse_newer(source, error)
-    _check_depth(source, tree)
-    return tree
+        return parse_newer(source, error)
 
 
 def parse_native(source: str) -> ast.Module:
