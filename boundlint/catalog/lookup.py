@@ -21,6 +21,7 @@ class Lookup:
     returns: Mapping[str, Mapping[str, str]]
     method_names: frozenset[str]
     receivers: tuple[tuple[re.Pattern[str], str], ...]
+    any_receiver: re.Pattern[str]
     _guesses: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def operation(self, type_name: str, method: str) -> Operation | None:
@@ -50,7 +51,9 @@ class Lookup:
         known = self._guesses.get(name)
         if known is None:
             lowered = name.lower().strip("_")
-            known = tuple(type_name for pattern, type_name in self.receivers if pattern.match(lowered))
+            # most names suggest nothing, which one look at all patterns tells
+            rows = self.receivers if self.any_receiver.match(lowered) else ()
+            known = tuple(type_name for pattern, type_name in rows if pattern.match(lowered))
             self._guesses[name] = known
         return known
 
@@ -86,4 +89,7 @@ def build(catalog: Catalog) -> Lookup:
             if operation.form != "method":
                 functions.setdefault(target, operation)
     method_names = frozenset(name for table in methods.values() for name in table)
-    return Lookup(clients, methods, functions, factories, returns, method_names, tuple(receivers))
+    any_receiver = re.compile("|".join(pattern.pattern for pattern, _ in receivers) or r"(?!)")
+    return Lookup(
+        clients, methods, functions, factories, returns, method_names, tuple(receivers), any_receiver
+    )

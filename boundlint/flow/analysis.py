@@ -336,13 +336,8 @@ class Flow:
         self._nested(run)
         if not function.facts.qualname:
             run.shared.on_module()
-        inside = function.facts.qualname + "."
-        nested = [f for f in self.project.functions(function.path).values() if f.facts.parent]
-        mentions = [
-            function.facts.names,
-            *(f.facts.names for f in nested if f.facts.qualname.startswith(inside)),
-        ]
-        read = {name for names_in in mentions for name in names_in.split()}
+        mentioned = (function, *self.project.nested(function))
+        read = {name for row in mentioned for name in row.facts.names.split()}
         for oddity in (*run.siblings.finish(), *(late_filters(body) if may_be_late(read) else ())):
             run.note(oddity)
         params = {param.name for param in function.facts.params}
@@ -403,7 +398,7 @@ class Flow:
             inner = Interpreter(self, function, environment)
             inner.accesses, inner.post_filters, inner.oddities = run.accesses, run.post_filters, run.oddities
             inner.shared.found, inner.credentials.found = run.shared.found, run.credentials.found
-            inner.compared = run.compared
+            inner.compared, inner.filled = run.compared, run.filled
             inner.lookups.inherit(run.lookups)
             inner.claims.inherit(run.claims)
             inner.block(node.body)

@@ -225,13 +225,7 @@ class _Search:
 
     def removes(self, function: Function) -> bool:
         """Whether a function, or one nested in it, removes any file."""
-        inside = function.facts.qualname + "."
-        rows = [function.facts] + [
-            row.facts
-            for row in self.flow.project.functions(function.path).values()
-            if row.facts.parent and row.facts.qualname.startswith(inside)
-        ]
-        for facts in rows:
+        for facts in (row.facts for row in (function, *self.flow.project.nested(function))):
             if any(CLEANERS.match(word) for word in facts.names.split()):
                 return True
             for call in facts.calls:

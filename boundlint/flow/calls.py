@@ -6,8 +6,8 @@ import ast
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from boundlint.catalog.model import Argument, Operation
 from boundlint.findings import TraceStep
@@ -30,6 +30,7 @@ from boundlint.flow.values import (
 )
 from boundlint.index.extract import DEFERS, path_of
 from boundlint.index.facts import FunctionFacts
+from boundlint.index.nodes import source_of
 from boundlint.index.project import Function
 from boundlint.index.receivers import LOWER, Callee
 
@@ -60,12 +61,10 @@ STRING_RESULT = frozenset(
     }
 )
 FINDS = re.compile(r"^_?a?(?:find|get|load|fetch|read|retrieve)(?:_|$)")
-LONGEST_SOURCE = 200
 CONTENT_ROLES = frozenset({"value", "document", "message", "payload"})
 
 
-@dataclass(frozen=True)
-class Arguments:
+class Arguments(NamedTuple):
     """The evaluated arguments of one call; `open_ended` when a `*` or `**` may hold more."""
 
     positional: tuple[tuple[Value, ast.expr], ...]
@@ -139,7 +138,7 @@ class Calls:
         ):
             label = str(given.positional[0][1].value)
             if self.flow.vocabulary.is_strict(label):  # what the router has matched
-                value = replace(value, carriers=value.carriers | {label})
+                value = value._replace(carriers=value.carriers | {label})
         self._chain(run, receiver, value)
         if callee.kind == "external":
             root = callee.external.partition(".")[0]
@@ -179,15 +178,14 @@ class Calls:
         if role == "key-builder":
             inside = join([receiver, self.labelled(given), given.spread])
             ambient = result.carriers - inside.carriers
-            result = replace(
-                inside,
+            result = inside._replace(
                 carriers=inside.carriers | ambient,
                 marks=inside.marks - {"unknown", "none"},
                 text=None,
             )
             if result.maybe or result.params or result.carriers or self._takes_boundary(callee, given):
                 return result  # what goes in decides
-        return replace(result, carriers=result.carriers | {name}, text=None, marks=result.marks - {"none"})
+        return result._replace(carriers=result.carriers | {name}, text=None, marks=result.marks - {"none"})
 
     def _takes_boundary(self, callee: Callee, given: Arguments) -> bool:
         """Whether a function is handed its boundary, so that it reads none by itself."""
@@ -200,7 +198,7 @@ class Calls:
         rows = [value for value, _ in given.positional]
         for keyword, (value, _) in given.keywords.items():
             if self.flow.vocabulary.column(keyword) and not value.is_constant and not value.carriers:
-                rows.append(replace(value, carriers=frozenset({keyword}), text=None))
+                rows.append(value._replace(carriers=frozenset({keyword}), text=None))
             else:
                 rows.append(value)
         return join(rows)
@@ -246,7 +244,7 @@ class Calls:
             receiver = CONSTANT
         passed = tuple(_passed(argument, given) for argument in operation.args)
         extra = [
-            v if v.carriers else replace(v, carriers=frozenset({k}))
+            v if v.carriers else v._replace(carriers=frozenset({k}))
             for k, (v, _) in given.keywords.items()
             if self.flow.vocabulary.level(k) and not v.is_constant
         ]
@@ -258,7 +256,7 @@ class Calls:
             node.col_offset,
             node.end_lineno or node.lineno,
             node.end_col_offset or node.col_offset,
-            _source(node),
+            source_of(node) if operation.kind == "queue" else "",
             path_of(node.func).rpartition(".")[0],
             _client(receiver, operation),
             tuple(row for row in passed if row is not None),
@@ -311,15 +309,15 @@ class Calls:
                 run.accesses[key] = self._moved(run, node, callee, function, access, bound)
         result = substitute(summary.returned, bound)
         if receiver.carriers or receiver.maybe:
-            result = replace(
-                result, carriers=result.carriers | receiver.carriers, maybe=result.maybe | receiver.maybe
+            result = result._replace(
+                carriers=result.carriers | receiver.carriers, maybe=result.maybe | receiver.maybe
             )
         origin = frozenset(
             f"from@{node.lineno}:{node.col_offset}" for m in result.marks if m.startswith("from@")
         )
         queries = () if self.flow.entry(function) else summary.lookups
-        sources = _sources(function.facts, given)
-        loaded = run.lookups.on_summary(node, function, queries, bound, sources, summary.checks)
+        given_nodes = _handed_in(function.facts, given)
+        loaded = run.lookups.on_summary(node, function, queries, bound, given_nodes, summary.checks)
         kept = frozenset(m for m in result.marks if not m.startswith(("from@", QUERY, ROW)))
         if not loaded and FINDS.match(function.facts.name):
             # `Project.find_by_id(session, agent.project_id)`: what is checked of it is checked of the agent.
@@ -327,7 +325,7 @@ class Calls:
                 m for v, node in given.positional if isinstance(node, ast.Attribute) for m in v.marks
             )
             loaded = frozenset(m for m in given_marks if m.startswith((QUERY, ROW)))
-        return replace(result, marks=kept | origin | loaded)
+        return result._replace(marks=kept | origin | loaded)
 
     def _moved(
         self,
@@ -354,7 +352,7 @@ class Calls:
             column=node.col_offset,
             end_line=node.end_lineno or node.lineno,
             end_column=node.end_col_offset or node.col_offset,
-            statement=_source(node),
+            statement=source_of(node) if access.operation.kind == "queue" else "",
             bound=substitute(access.bound, bound),
             passed=tuple(replace(row, value=substitute(row.value, bound)) for row in access.passed),
             extra=substitute(access.extra, bound),
@@ -374,8 +372,8 @@ def _hands_over_notes(access: Access, bound: Mapping[str, Value]) -> bool:
 def _client(receiver: Value, operation: Operation) -> Value:
     """What the client itself contributes to the scope: a client handed in as a parameter is not a scope."""
     made_here = "constructor" in operation.binders and receiver.marks & {"object", "external"}
-    return replace(
-        receiver, params=receiver.params if made_here else NONE, marks=receiver.marks - {"unknown"}
+    return receiver._replace(
+        params=receiver.params if made_here else NONE, marks=receiver.marks - {"unknown"}
     )
 
 
@@ -410,16 +408,16 @@ def bind(facts: FunctionFacts, given: Arguments) -> dict[str, Value]:
 def _without_models(value: Value) -> Value:
     """What a call returns is no model class, though it was handed one."""
     kept = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
-    return value if kept == value.marks else replace(value, marks=kept)
+    return value if kept == value.marks else value._replace(marks=kept)
 
 
-def _sources(facts: FunctionFacts, given: Arguments) -> dict[str, str]:
-    """The source text that a call gives to each parameter."""
+def _handed_in(facts: FunctionFacts, given: Arguments) -> dict[str, ast.expr]:
+    """What a call gives to each parameter."""
     params = [row.name for row in facts.params if row.kind in ("pos", "kw")]
     if facts.owner and params and not any("staticmethod" in decorator for decorator in facts.decorators):
         params = params[1:]
-    found = {name: _source(node) for name, (_, node) in zip(params, given.positional, strict=False)}
-    found.update((name, _source(node)) for name, (_, node) in given.keywords.items())
+    found = {name: node for name, (_, node) in zip(params, given.positional, strict=False)}
+    found.update((name, node) for name, (_, node) in given.keywords.items())
     return found
 
 
@@ -438,7 +436,7 @@ def substitute(value: Value, bound: Mapping[str, Value]) -> Value:
     parts = [Value(_rebound(value.carriers, bound), _rebound(value.maybe, bound), NONE, value.marks)]
     parts += [bound.get(param, UNKNOWN) for param in sorted(value.params)]
     joined = join(parts)
-    return replace(joined, text=_filled(value.text, [bound.get(p, UNKNOWN) for p in value.params]))
+    return joined._replace(text=_filled(value.text, [bound.get(p, UNKNOWN) for p in value.params]))
 
 
 def _rebound(carriers: frozenset[str], bound: Mapping[str, Value]) -> frozenset[str]:
@@ -507,7 +505,7 @@ def _passed(argument: Argument, given: Arguments) -> Passed | None:
         return None
     if argument.role in ("thread", "session", "user") and not _holds(node, argument):
         return None
-    source = _source(node)
+    source = source_of(node)
     if source in argument.unscoped:
         return Passed(argument, NOTHING, source)
     return Passed(argument, value, source)
@@ -535,21 +533,17 @@ def _text_method(name: str, receiver: Value, given: Arguments) -> Value:
     """`":".join(parts)`, `"{}:{}".format(a, b)` and their kin keep what goes in."""
     value = join([receiver, given.joined()])
     if name == "format" and receiver.text is not None:
-        return replace(value, text=receiver.text)
+        return value._replace(text=receiver.text)
     if name == "join" and receiver.text is not None and given.positional:
         node = given.positional[0][1]
         if isinstance(node, (ast.List, ast.Tuple)):
-            return replace(value, text=receiver.text.join([HOLE] * len(node.elts)))
-    return replace(value, text=HOLE) if value.text is not None else value
+            return value._replace(text=receiver.text.join([HOLE] * len(node.elts)))
+    return value._replace(text=HOLE) if value.text is not None else value
 
 
 def _span(node: ast.expr) -> tuple[int, int, int, int]:
     end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
     return node.lineno, node.col_offset, end_line, end_column
-
-
-def _source(node: ast.AST) -> str:
-    return ast.unparse(node)[:LONGEST_SOURCE]
 
 
 BUILTINS = frozenset(

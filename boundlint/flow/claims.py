@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from boundlint.findings import TraceStep
@@ -64,7 +64,7 @@ def as_part(value: Value) -> Value:
     """A value as an element of something else: that is then no request, though a part of it came in."""
     if value.marks.isdisjoint(WHOLE):
         return value
-    return replace(value, marks=value.marks - WHOLE)
+    return value._replace(marks=value.marks - WHOLE)
 
 
 def claims_in(value: Value) -> set[str]:
@@ -77,5 +77,5 @@ def states_in(value: Value) -> set[str]:
 
 def with_mark(value: Value, mark: str) -> Value:
     return (
-        value if mark in value.marks else replace(value, marks=(value.marks - {"none"}) | {mark}, text=None)
+        value if mark in value.marks else value._replace(marks=(value.marks - {"none"}) | {mark}, text=None)
     )

@@ -50,13 +50,13 @@ class Declarations:
         self._rows = rows
         self._project = project
         self._receivers = receivers
-        self._known: dict[tuple[str, str, int, str], Role] = {}
+        self._known: dict[tuple[Function, str], Role] = {}
 
     def role(self, function: Function, path: str) -> Role:
         """What the configuration says of the function that a call path names inside a function."""
         if not self._rows:
             return ""
-        key = (*function.key, path)
+        key = (function, path)
         if key not in self._known:
             self._known[key] = self._role(function, path)
         return self._known[key]

@@ -109,7 +109,7 @@ def effects(
     flow: Flow, function: Function, read: Callable[[Function], list[ast.stmt] | None]
 ) -> Effects | None:
     """What a function leaves, those nested in it included; `read` gives its statements, None when they are gone."""
-    rows = (function, *nested(flow, function))
+    rows = (function, *flow.project.nested(function))
     logging, auditing = any(logs_content(flow, row) for row in rows), any(audits(row) for row in rows)
     writing = any(writes(flow, row) for row in rows)
     statements = read(function) if logging or auditing or writing else None
@@ -121,10 +121,3 @@ def effects(
         tuple(anonymous_events(flow, body)) if auditing else (),
         tuple(artifacts(flow, body)) if writing else (),
     )
-
-
-def nested(flow: Flow, function: Function) -> Iterable[Function]:
-    """The functions defined inside of a function."""
-    inside = function.facts.qualname + "."
-    rows = flow.project.functions(function.path).values() if function.facts.qualname else ()
-    return [row for row in rows if row.facts.parent and row.facts.qualname.startswith(inside)]

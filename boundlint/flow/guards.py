@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from boundlint.index.dependencies import injected
@@ -49,12 +50,14 @@ class Check(NamedTuple):
     firm: bool
 
 
+@lru_cache(maxsize=8192)
 def is_authority(name: str) -> bool:
     """Whether a function's name says that it decides about access."""
     plain = name.lower()
     return bool(AUTHORITY.search(plain)) and not NO_GUARD.match(plain)
 
 
+@lru_cache(maxsize=8192)
 def is_check(name: str) -> bool:
     """Whether a function's name says that it checks something."""
     plain = name.lower()

@@ -32,6 +32,7 @@ from boundlint.flow.values import (
     merge,
 )
 from boundlint.index.extract import path_of
+from boundlint.index.nodes import children
 from boundlint.index.project import Function
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Interpreter:
         self.scopes: dict[str, tuple[TraceStep, ...]] = {}  # own parameters that reach a data access, and how
         self.credentials = Credentials(self)
         self._pending: dict[str, tuple[int, int, str]] = {}  # scoped filters that nobody has read yet
+        self.filled: set[str] = set()  # names of which single items are known
         self.nested: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
 
     # Statements. Each returns whether the end of the block can be reached.
@@ -79,7 +81,7 @@ class Interpreter:
         for statement in statements:
             handler = STATEMENTS.get(type(statement))
             if handler is None:
-                for child in ast.iter_child_nodes(statement):
+                for child in children(statement):
                     if isinstance(child, ast.expr):
                         self.value(child)
             elif handler(self, statement) is False:
@@ -252,8 +254,9 @@ class Interpreter:
 
     def _bind(self, target: ast.expr, value: Value) -> None:
         if isinstance(target, ast.Name):
-            for name in [name for name in self.env if name.startswith(f"{target.id}[")]:
-                del self.env[name]
+            if target.id in self.filled:
+                for name in [name for name in self.env if name.startswith(f"{target.id}[")]:
+                    del self.env[name]
             self.env[target.id] = self._named(target.id, value)
         elif isinstance(target, (ast.Tuple, ast.List)):
             part = value if value.text is None else marked(value)
@@ -283,6 +286,7 @@ class Interpreter:
         """`req["user_id"] = x` says nothing about `req["id"]`: remember the item, and the dict without it."""
         if isinstance(target.value, ast.Name) and isinstance(target.slice, ast.Constant):
             name = target.value.id
+            self.filled.add(name)
             self.env.setdefault(f"{name}[*]", self.env.get(name, UNKNOWN))
             self.env[f"{name}[{target.slice.value!r}]"] = value
 
@@ -336,9 +340,7 @@ class Interpreter:
         if handler is not None:
             value = handler(self, node)
             return self.claims.seen(node, value) if self.claims.active else value
-        return join(
-            [self.value(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-        )
+        return join([self.value(child) for child in children(node) if isinstance(child, ast.expr)])
 
     def _constant(self, node: ast.Constant) -> Value:
         if node.value is None:
@@ -515,6 +517,8 @@ class Interpreter:
 
     def _note_post_filter(self, test: ast.expr) -> None:
         """Record a comparison of a retrieved element's boundary with the boundary at hand."""
+        if not self.accesses:
+            return
         for node in ast.walk(test):
             if not isinstance(node, ast.Compare) or len(node.comparators) != 1:
                 continue

@@ -24,8 +24,11 @@ class Joins:
 
     def __init__(self, facts: FunctionFacts) -> None:
         name = facts.name.lower()
-        escapes = any(ESCAPES.search(path.rpartition(".")[2].lower()) for path in facts.calls)
-        self.makes_key = bool(KEYED.search(name)) and not OTHER.search(name) and not escapes
+        self.makes_key = (
+            bool(KEYED.search(name))
+            and not OTHER.search(name)
+            and not any(ESCAPES.search(path.rpartition(".")[2].lower()) for path in facts.calls)
+        )
         self.pairs: set[str] = set()
 
     def on_append(self, node: ast.Call) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from boundlint.findings import DOCS_URL, Finding, Location, fingerprint
 from boundlint.flow.analysis import Flow
 from boundlint.flow.optional import scoping
+from boundlint.flow.spots import KNOWN, NeedsTree, Spots
 from boundlint.flow.values import DATA_KINDS, HOLE, FunctionFlow
 from boundlint.flow.view import View
 from boundlint.index.entries import may_enter
@@ -18,7 +19,7 @@ from boundlint.index.project import Function
 from boundlint.rule import Handler, Problem, Rule
 
 if TYPE_CHECKING:
-    import libcst as cst
+    import ast
 
     from boundlint.flow.places import Positions
 
@@ -46,17 +47,13 @@ def judge_file(
         groups[row.function.facts.owner].append(row)
     findings: list[Finding] = []
     for row in suspects:
-        view = View(row, flow, groups[row.function.facts.owner], lines)
-        findings.extend(_visit(view, rules))
+        findings += _visit(row, flow, groups[row.function.facts.owner], lines, rules)
     return number(findings)
 
 
 def held(flow: Flow, row: FunctionFlow) -> list[FunctionFacts]:
     """The facts of a function and of those nested in it."""
-    outer = row.function.facts
-    inside = outer.qualname + "."
-    functions = flow.project.functions(row.function.path).values() if outer.qualname else ()
-    return [outer, *(f.facts for f in functions if f.facts.parent and f.facts.qualname.startswith(inside))]
+    return [row.function.facts, *(inner.facts for inner in flow.project.nested(row.function))]
 
 
 def is_suspect(flow: FunctionFlow) -> bool:
@@ -80,55 +77,78 @@ def is_suspect(flow: FunctionFlow) -> bool:
     )
 
 
-def _visit(view: View, rules: Sequence[Rule]) -> list[Finding]:
-    handlers: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
-    facts = held(view.analysis, view.flow)
-    for rule in rules:
-        if rule.only_wanted and not (rule.wants is not None and any(map(rule.wants, facts))):
-            continue
-        if view.tenancy or rule.certain:
-            for node_type, handler in rule.visit.items():
-                handlers[node_type].append((rule, handler))
-    if not handlers:
-        return []
-    source, offset = _source(view.function, view.lines)
-    findings, unsure = _ask_stand_ins(view, source, offset, handlers)
-    if unsure:
-        nodes, positions = _slice(view.function, source, offset)
-        view = replace(view, positions=positions)
-        for node in nodes:
-            for rule, handler in unsure.get(type(node).__name__, ()):
+def _visit(
+    row: FunctionFlow, flow: Flow, beside: Sequence[FunctionFlow], lines: Sequence[str], rules: Sequence[Rule]
+) -> list[Finding]:
+    """Ask the rules with stand-ins for the nodes, and those that have to see a node with LibCST's."""
+    handlers = _handlers(row, flow, rules)
+    tree = _tree(flow, row.function) if handlers else None
+    findings: list[Finding] = []
+    if tree is not None:
+        spots = Spots(tree, row.function.path, lines, handlers.keys() & KNOWN)
+        view = View(row, flow, beside, lines, spots)
+        findings, handlers = _ask(view, spots, handlers)
+    if handlers:
+        positions = _parse(row.function, lines)
+        view = View(row, flow, beside, lines, positions)
+        for node in positions.nodes:
+            for rule, handler in handlers.get(type(node).__name__, ()):
                 findings += _findings(rule, handler(node, view), positions[node], view)
     return findings
 
 
-def _ask_stand_ins(
-    view: View, source: str, offset: int, handlers: Handlers
-) -> tuple[list[Finding], Handlers]:
-    """What the handlers say that ask only where a node stands, and the handlers that have to see the tree."""
-    from boundlint.flow.spots import NeedsTree, spots
+def _handlers(row: FunctionFlow, flow: Flow, rules: Sequence[Rule]) -> Handlers:
+    """The handlers of the rules that are shown a function."""
+    found: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
+    facts = held(flow, row)
+    for rule in rules:
+        if rule.only_wanted and not (rule.wants is not None and any(map(rule.wants, facts))):
+            continue
+        if flow.vocabulary.shown or rule.certain:
+            for node_type, handler in rule.visit.items():
+                found[node_type].append((rule, handler))
+    return found
 
-    found = spots(source, view.path, offset, handlers.keys())
-    if found is None:
-        return [], handlers
-    asked = replace(view, positions=found)
+
+def _ask(view: View, spots: Spots, handlers: Handlers) -> tuple[list[Finding], Handlers]:
+    """What the handlers say that ask only where a node stands, and the handlers that have to see the nodes."""
     said: dict[tuple[str, Handler], list[Finding]] = defaultdict(list)
-    unsure: dict[str, list[tuple[Rule, Handler]]] = defaultdict(list)
-    open_handlers = {kind: list(rows) for kind, rows in handlers.items()}
-    for spot, kinds in found.rows:
+    unsure = {kind: list(rows) for kind, rows in handlers.items() if kind not in KNOWN}
+    asked = {kind: list(rows) for kind, rows in handlers.items() if kind in KNOWN}
+    for spot, kinds in spots.rows:
         for kind in kinds:
-            for row in tuple(open_handlers[kind]):
+            for row in tuple(asked[kind]):
                 rule, handler = row
                 try:
-                    problems = list(handler(spot, asked))  # type: ignore[arg-type]
+                    problems = list(handler(spot, view))  # type: ignore[arg-type]
                 except NeedsTree:
-                    open_handlers[kind].remove(row)
-                    unsure[kind].append(row)
+                    asked[kind].remove(row)
+                    unsure.setdefault(kind, []).append(row)
                     said.pop((kind, handler), None)
-                    continue
-                if problems:
-                    said[kind, handler] += _findings(rule, problems, found[spot], view)
+                else:
+                    if problems:
+                        said[kind, handler] += _findings(rule, problems, spots[spot], view)
     return [finding for findings in said.values() for finding in findings], unsure
+
+
+def _tree(flow: Flow, function: Function) -> ast.AST | None:
+    """CPython's tree of a function, or of a whole file for the code outside of functions."""
+    if function.facts.qualname:
+        return flow.slices.function(function)
+    return flow.slices.module(function.path)
+
+
+def _parse(function: Function, lines: Sequence[str]) -> Positions:
+    """The nodes of LibCST's tree of a function's own source, and where they stand in the file."""
+    import libcst as cst
+
+    from boundlint.flow.places import Positions
+
+    source, offset = _source(function, lines)
+    # an `if` around an indented function is none of its nodes: neither is its test or its block
+    return Positions(
+        cst.parse_module(source), source, function.path, offset, around=offset < function.facts.start - 1
+    )
 
 
 def _source(function: Function, lines: Sequence[str]) -> tuple[str, int]:
@@ -139,17 +159,6 @@ def _source(function: Function, lines: Sequence[str]) -> tuple[str, int]:
         # keeps the indentation, and with it the columns, as they are
         return "\n".join(("if True:", *rows)) + "\n", first - 2
     return "\n".join(rows) + "\n", first - 1
-
-
-def _slice(function: Function, source: str, offset: int) -> tuple[Sequence[cst.CSTNode], Positions]:
-    """The nodes of LibCST's tree of a function's own source, and where they stand in the file."""
-    import libcst as cst
-
-    from boundlint.flow.places import Positions
-
-    positions = Positions(cst.parse_module(source), source, function.path, offset)
-    # without the module, the statement around, its test and its block
-    return positions.nodes[4 if offset < function.facts.start - 1 else 0 :], positions
 
 
 def _findings(rule: Rule, problems: Iterable[Problem], place: Location, view: View) -> list[Finding]:

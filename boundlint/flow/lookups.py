@@ -41,6 +41,7 @@ from boundlint.flow.queries import (
 from boundlint.flow.values import CONSTANT, NONE, Value, join
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
+from boundlint.index.nodes import source_of
 from boundlint.index.project import Class, Function
 from boundlint.index.receivers import Callee
 from boundlint.index.vocabulary import normal
@@ -95,7 +96,7 @@ class Lookups:
         """What a call on a query gives: a further query, or the rows of this one."""
         value = join([receiver, self.run.flow.calls.labelled(given), given.spread])
         marks = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
-        value = replace(value, marks=marks, text=None)
+        value = value._replace(marks=marks, text=None)
         return value if name in STEPS else ended(value)
 
     def on_compare(self, node: ast.Compare, values: list[Value]) -> None:
@@ -103,6 +104,8 @@ class Lookups:
         if not all(
             isinstance(part, (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)) for part in node.ops
         ):
+            return
+        if not any(value.carriers or origins(value) for value in values):
             return
         sources = [ast.unparse(unwrapped(part)) for part in (node.left, *node.comparators)]
         reason = f"compared: {ast.unparse(node)[:60]}"
@@ -133,15 +136,17 @@ class Lookups:
         callee: Function,
         lookups: Iterable[Lookup],
         bound: Mapping[str, Value],
-        sources: Mapping[str, str],
+        given: Mapping[str, ast.expr],
         checks: frozenset[str] = NONE,
     ) -> frozenset[str]:
         """Take over the open queries of a called function; answers with the marks of its result."""
         from boundlint.flow.calls import substitute
 
         for name in checks:
-            if source := sources.get(name):
-                self.check(source, f"checked in {callee.facts.qualname}", node.lineno, firm=True)
+            if name in given:
+                self.check(
+                    source_of(given[name]), f"checked in {callee.facts.qualname}", node.lineno, firm=True
+                )
         marks = set()
         for lookup in lookups:
             if len(lookup.via) >= DEEPEST:
@@ -153,7 +158,7 @@ class Lookups:
             step = TraceStep(
                 lookup.function.path, lookup.line, f"{callee.facts.qualname} queries {lookup.model} here"
             )
-            ids = tuple(dict.fromkeys(_renamed(name, sources) for name in lookup.ids))
+            ids = tuple(dict.fromkeys(_renamed(name, given) for name in lookup.ids))
             ids = tuple(name for name in ids if name)
             if not ids:
                 continue  # the caller gives no id
@@ -161,7 +166,7 @@ class Lookups:
                 lookup,
                 function=self.run.function,
                 span=place_of(node),
-                statement=ast.unparse(node)[:200],
+                statement=source_of(node),
                 call=path_of(node.func),
                 predicate=predicate,
                 ids=ids,
@@ -303,7 +308,7 @@ class Lookups:
             path_of(node.func),
             self.run.function,
             place_of(node),
-            ast.unparse(node)[:200],
+            source_of(node),
             Value(receiver.carriers | self._added(model, node), receiver.maybe),
             NONE,
             (),
@@ -313,7 +318,7 @@ class Lookups:
         if self.testing:
             self.tested.add(lookup.mark)
         if BY_ID.match(name):
-            given = replace(given, positional=given.positional[:1], keywords=_no_values(given.keywords))
+            given = given._replace(positional=given.positional[:1], keywords=_no_values(given.keywords))
         self._extend(lookup.mark, node, given, begins=True)
         known = self.found[lookup.mark]
         is_model = any(mark.startswith("model:") for mark in (*receiver.marks, *_first_marks(given)))
@@ -358,9 +363,9 @@ class Lookups:
             if IDENTIFIER.match(keyword) and not self._is_boundary(keyword):
                 _add_id(ids, id_values, argument, value)
         predicate = join([lookup.predicate, self.run.flow.calls.labelled(_without_rows(given)), given.spread])
-        predicate = replace(predicate, carriers=predicate.carriers | compared_to)
+        predicate = predicate._replace(carriers=predicate.carriers | compared_to)
         if name == "execution_options":  # the usual way to tell the event not to
-            predicate = replace(predicate, carriers=predicate.carriers - {ADDED})
+            predicate = predicate._replace(carriers=predicate.carriers - {ADDED})
         hidden = (given.open_ended or given.starred) and name not in PROJECTIONS
         maybe = predicate.maybe | {"**"} if hidden else predicate.maybe
         predicate = Value(predicate.carriers, maybe, predicate.params, predicate.marks & {"unknown"})
@@ -413,8 +418,8 @@ class Lookups:
             for origin in origins(value):
                 lookup = self.found.get(QUERY + origin)
                 if lookup is not None:
-                    predicate = replace(
-                        lookup.predicate, carriers=lookup.predicate.carriers | session.carriers
+                    predicate = lookup.predicate._replace(
+                        carriers=lookup.predicate.carriers | session.carriers
                     )
                     self.found[lookup.mark] = replace(lookup, predicate=predicate)
 
@@ -466,8 +471,7 @@ def _is_inherited(callee: Callee, cls: Class) -> bool:
 
 def _without_rows(given: Arguments) -> Arguments:
     """The arguments, what was loaded from elsewhere carrying nothing: the id of a row does not scope a query."""
-    return replace(
-        given,
+    return given._replace(
         positional=tuple((_unbound(value), node) for value, node in given.positional),
         keywords={name: (_unbound(value), node) for name, (value, node) in given.keywords.items()},
     )
@@ -475,14 +479,14 @@ def _without_rows(given: Arguments) -> Arguments:
 
 def _unbound(value: Value) -> Value:
     loaded = any(mark == "data" or mark.startswith((ROW, "from@")) for mark in value.marks)
-    return replace(value, carriers=NONE, maybe=NONE) if loaded else value
+    return value._replace(carriers=NONE, maybe=NONE) if loaded else value
 
 
-def _renamed(source: str, sources: Mapping[str, str]) -> str:
+def _renamed(source: str, given: Mapping[str, ast.expr]) -> str:
     """An id's source as the caller writes it; "" where the caller gives nothing."""
     head, _, rest = source.partition(".")
-    given = sources.get(head, "")
-    return f"{given}.{rest}" if given and rest else given
+    text = source_of(given[head]) if head in given else ""
+    return f"{text}.{rest}" if text and rest else text
 
 
 def class_mark(cls: Class, models: Mapping[str, Model]) -> Value:

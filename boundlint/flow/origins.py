@@ -6,9 +6,11 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from boundlint.index.nodes import children
 from boundlint.index.project import Function, Project
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+OWN_SCOPE = (*FUNCTION, ast.ClassDef, ast.Lambda)
 
 
 @dataclass(frozen=True)
@@ -116,5 +118,5 @@ def within(statements: Sequence[ast.AST]) -> Iterator[ast.AST]:
     while stack:
         node = stack.pop()
         yield node
-        if not isinstance(node, (*FUNCTION, ast.ClassDef, ast.Lambda)):
-            stack.extend(reversed(list(ast.iter_child_nodes(node))))
+        if not isinstance(node, OWN_SCOPE):
+            stack.extend(reversed(children(node)))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from boundlint.findings import Location
+from boundlint.index.nodes import children
 from boundlint.index.parse import ParseError, parse_again
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ LEAVES = frozenset(
 class Positions(Mapping["cst.CSTNode", Location]):
     """Where the nodes of a piece of a file stand in it.
 
-    `tree` and `source` are the piece, which begins at line `offset` + 1 of the file.
+    `tree` and `source` are the piece, which begins at line `offset` + 1 of the file.  An `if` `around` the
+    piece, its test and its block are none of its nodes.
     """
 
-    def __init__(self, tree: cst.Module, source: str, path: str, offset: int) -> None:
-        self.nodes = list(walk(tree))
+    def __init__(self, tree: cst.Module, source: str, path: str, offset: int, around: bool = False) -> None:
+        self.nodes = list(walk(tree))[4 if around else 0 :]
+        self._lines = source.split("\n")
         self._tree = tree
         self._path = path
         self._offset = offset
@@ -84,11 +87,27 @@ class Positions(Mapping["cst.CSTNode", Location]):
         line, column, end_line, end_column = self.place(node)
         return Location(self._path, line + self._offset, column + 1, end_line + self._offset, end_column + 1)
 
+    def in_bytes(self, node: cst.CSTNode) -> Place:
+        """Where a node stands in the file, with columns in UTF-8 bytes from 0, as the flow counts."""
+        return in_bytes(self[node], self._lines, self._offset)
+
     def __iter__(self) -> Iterator[cst.CSTNode]:
         return iter(self.nodes)
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+
+def in_bytes(place: Location, lines: Sequence[str], offset: int = 0) -> Place:
+    """A place with columns in UTF-8 bytes from 0; `lines` begin after line `offset` of the file."""
+    first, last = lines[place.line - 1 - offset], lines[place.end_line - 1 - offset]
+    start, end = place.column - 1, place.end_column - 1
+    return (
+        place.line,
+        start if first.isascii() else len(first[:start].encode("utf-8", "surrogatepass")),
+        place.end_line,
+        end if last.isascii() else len(last[:end].encode("utf-8", "surrogatepass")),
+    )
 
 
 def walk(tree: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -181,8 +200,10 @@ def in_order(tree: ast.AST) -> Iterator[ast.AST]:
         node = stack.pop()
         yield node
         order = CHILDREN.get(type(node))
-        children = order(node) if order is not None else ast.iter_child_nodes(node)
-        stack.extend(reversed([child for child in children if child is not None]))
+        if order is None:
+            stack.extend(reversed(children(node)))
+        else:
+            stack.extend(child for child in reversed(order(node)) if child is not None)
 
 
 def _function(node: Any) -> list[Any]:

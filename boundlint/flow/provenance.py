@@ -139,7 +139,7 @@ class Claims(Sources):
         if not any(SERVER in row.marks for row in rows):
             return value
         given_with = {f"given-{mark[6:]}" for row in rows for mark in claims_in(row)}
-        return replace(self.bound_to_server(value), marks=value.marks - {"none"} | {SERVER} | given_with)
+        return self.bound_to_server(value)._replace(marks=value.marks - {"none"} | {SERVER} | given_with)
 
     def inherit(self, outer: Claims) -> None:
         """Take over the claims of the function around, whose variables are captured."""
@@ -254,7 +254,7 @@ class Claims(Sources):
         claims = claims_in(value)
         if not claims or not self.run.vocabulary.level(label):
             return value
-        return replace(value, marks=value.marks | {f"as-{mark}" for mark in claims})
+        return value._replace(marks=value.marks | {f"as-{mark}" for mark in claims})
 
     def reach(self, marks: Iterable[str], target: str, trace: tuple[TraceStep, ...]) -> None:
         """A claim gets to a data access, here or in a function that is called."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from boundlint.findings import TraceStep
@@ -149,7 +149,7 @@ def ended(value: Value) -> Value:
     if not any(mark.startswith(QUERY) for mark in value.marks):
         return value
     marks = (ROW + mark[len(QUERY) :] if mark.startswith(QUERY) else mark for mark in value.marks)
-    return replace(value, marks=frozenset(marks))
+    return value._replace(marks=frozenset(marks))
 
 
 def is_terminal(name: str) -> bool:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from typing import Union
+from typing import TypeVar, Union
 
 from boundlint.index.parse import ParseError, parse_again
 from boundlint.index.project import Class, Function, Project
 
 MOST_FILES = 256  # sources kept at a time
+MOST_TREES = 256  # kept at a time: those of the file that is judged are asked for again
+Key = TypeVar("Key")
+Tree = TypeVar("Tree")
 FunctionNode = Union[ast.FunctionDef, ast.AsyncFunctionDef]  # noqa: UP007 -- Python 3.10 evaluates it
 
 
@@ -23,9 +26,20 @@ class Slices:
         self._project = project
         self._read = read
         self._lines: dict[str, list[str]] = {}
+        self._functions: dict[Function, FunctionNode | None] = {}
+        self._modules: dict[str, list[ast.stmt]] = {}
 
     def function(self, function: Function) -> FunctionNode | None:
-        """The tree of a function, lines and columns as in the file."""
+        """The tree of a function, lines and columns as in the file; None when it is gone."""
+        if function not in self._functions:
+            _keep(self._functions, function, self._cut(function))
+        return self._functions[function]
+
+    def module(self, path: str) -> ast.Module | None:
+        """The tree of a whole file; None when it is gone."""
+        return _parse(self._source(path), 1)
+
+    def _cut(self, function: Function) -> FunctionNode | None:
         facts = function.facts
         lines = self._source(function.path)[facts.start - 1 : facts.end]
         tree = _parse(lines, facts.start)
@@ -36,6 +50,11 @@ class Slices:
 
     def module_statements(self, path: str) -> list[ast.stmt]:
         """The statements of a module outside of its functions and classes."""
+        if path not in self._modules:
+            _keep(self._modules, path, self._cut_module(path))
+        return self._modules[path]
+
+    def _cut_module(self, path: str) -> list[ast.stmt]:
         facts = self._project.files[path]
         spans = [(row.start, row.end) for row in facts.functions if row.qualname]
         spans += [(row.line, row.end) for row in facts.classes]
@@ -62,6 +81,13 @@ class Slices:
                 del self._lines[next(iter(self._lines))]
             known = self._lines[path] = (self._read(path) or "").split("\n")
         return known
+
+
+def _keep(known: dict[Key, Tree], key: Key, tree: Tree) -> None:
+    """Remember one more tree, and forget the oldest where there are enough."""
+    if len(known) >= MOST_TREES:
+        del known[next(iter(known))]
+    known[key] = tree
 
 
 def _without(lines: list[str], first: int, spans: Iterable[tuple[int, int]]) -> list[str]:

@@ -127,7 +127,7 @@ class Sources:
             )
             if marks:
                 value = environment[param.name]
-                environment[param.name] = replace(value, marks=value.marks | marks, text=None)
+                environment[param.name] = value._replace(marks=value.marks | marks, text=None)
 
     def _tool_marks(self, param: Param) -> frozenset[str]:
         tool = self.run.flow.tools[self.run.function]
@@ -263,7 +263,7 @@ class Sources:
                 return self._principal(path, value)
             return value
         if INBOUND in value.marks and path_of(node.value).rpartition(".")[2] in REQUEST_ROOTS:
-            outside = replace(value, marks=value.marks - {INBOUND, HANDED})
+            outside = value._replace(marks=value.marks - {INBOUND, HANDED})
             if node.attr in PRINCIPAL_PARTS:
                 return self._principal(path, outside)
             if node.attr in CONTEXT_PARTS:
@@ -286,7 +286,7 @@ class Sources:
             key = node.args[position] if len(node.args) > position else None
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 if INBOUND in value.marks and key.value in CONTEXT_PARTS and path == "getattr":
-                    return with_mark(replace(value, marks=value.marks - WHOLE), CONTEXT)
+                    return with_mark(value._replace(marks=value.marks - WHOLE), CONTEXT)
                 if CONTEXT in value.marks and self.run.vocabulary.level(key.value):
                     return self._principal(f'{path}("{key.value}")', value)
                 default = (
@@ -305,7 +305,7 @@ class Sources:
             kept = frozenset(mark for mark in kept if "claim@" not in mark)
         if name not in DECODING or (name in VERIFYING and node.args and not PLAIN_DECODER.match(path)):
             kept = frozenset(mark for mark in kept if not mark.endswith(":state"))
-        return value if kept == value.marks else replace(value, marks=kept)
+        return value if kept == value.marks else value._replace(marks=kept)
 
     def _is_followed(self, node: ast.Call) -> bool:
         """Whether the flow knows what the called function makes of its arguments."""
@@ -323,7 +323,7 @@ class Sources:
         state = label == "state" and INBOUND in value.marks and HANDED not in value.marks
         if came_in and (self._level(label) or state):
             mark = self._claim(node, label, value)
-            return replace(value, marks=(value.marks - WHOLE) | {mark})
+            return value._replace(marks=(value.marks - WHOLE) | {mark})
         return value
 
     def fallback(self, marks: Iterable[str], default: str) -> None:
@@ -343,7 +343,7 @@ class Sources:
 
     @staticmethod
     def bound_to_server(value: Value) -> Value:
-        return replace(value, marks=(value.marks - {"none"}) | {SERVER})
+        return value._replace(marks=(value.marks - {"none"}) | {SERVER})
 
 
 def names_identity(project: Project, function: Function, param: Param) -> bool:

@@ -7,12 +7,12 @@ asked again with the nodes of LibCST, which takes many times longer to parse.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from boundlint.findings import Location
-from boundlint.flow.places import KINDS, in_order, span
-from boundlint.index.parse import ParseError, parse_module
+from boundlint.flow.places import KINDS, Place, in_bytes, span
+from boundlint.index.nodes import children
 
 TEXTS = frozenset({"SimpleString", "ConcatenatedString", "FormattedString"})
 KNOWN = frozenset(KINDS.values()) | TEXTS
@@ -36,25 +36,28 @@ class Spot:
 
 
 class Spots(Mapping[Any, Location]):
-    """The stand-ins of a piece of a file with their kinds, and where they stand; None where it cannot be parsed."""
+    """The stand-ins below a node of a file with their kinds, and where they stand; `lines` are the file's."""
 
-    def __init__(self, source: str, path: str, offset: int, kinds: Collection[str]) -> None:
+    def __init__(self, tree: ast.AST, path: str, lines: Sequence[str], kinds: Collection[str]) -> None:
         self.rows: list[tuple[Spot, frozenset[str]]] = []
-        self._places: dict[int, ast.AST] = {}
-        self._lines = source.split("\n")
+        self._nodes: dict[int, Any] = {}
+        self._lines = lines
         self._path = path
-        self._offset = offset
         wanted = frozenset(kinds)
-        for node in in_order(parse_module(source)):
-            fitting = _kinds(node) & wanted
-            if fitting:
+        fitting = {kind: found for kind, names in _BY_TYPE.items() if (found := names & wanted)}
+        stack = [tree]
+        while stack:
+            node = stack.pop()
+            names = fitting.get(type(node))
+            if names is not None and (type(node) is not ast.Constant or isinstance(node.value, str)):
                 spot = Spot()
-                self.rows.append((spot, fitting))
-                self._places[id(spot)] = node
+                self.rows.append((spot, names))
+                self._nodes[id(spot)] = node
+            stack += children(node)
 
     def __getitem__(self, spot: Any) -> Location:
-        line, column, end_line, end_column = span(self._places[id(spot)], self._lines)
-        return Location(self._path, line + self._offset, column + 1, end_line + self._offset, end_column + 1)
+        line, column, end_line, end_column = span(self._nodes[id(spot)], self._lines)
+        return Location(self._path, line, column + 1, end_line, end_column + 1)
 
     def __iter__(self) -> Iterator[Any]:
         return (spot for spot, _ in self.rows)
@@ -62,22 +65,12 @@ class Spots(Mapping[Any, Location]):
     def __len__(self) -> int:
         return len(self.rows)
 
-
-def spots(source: str, path: str, offset: int, kinds: Collection[str]) -> Spots | None:
-    """The stand-ins for the nodes of these kinds; None where only the tree will do."""
-    if not KNOWN.issuperset(kinds):
-        return None
-    try:
-        return Spots(source, path, offset, kinds)
-    except (ParseError, RecursionError):
-        return None
-
-
-def _kinds(node: ast.AST) -> frozenset[str]:
-    found = _BY_TYPE.get(type(node), frozenset())
-    if isinstance(node, ast.Constant):
-        return found if isinstance(node.value, str) else frozenset()
-    return found
+    def in_bytes(self, spot: Any) -> Place:
+        """Where a stand-in stands, with columns in UTF-8 bytes, as the flow counts."""
+        node = self._nodes[id(spot)]
+        if isinstance(node, ast.arg):
+            return in_bytes(self[spot], self._lines)
+        return (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
 
 
 _BY_TYPE: Mapping[type[ast.AST], frozenset[str]] = {

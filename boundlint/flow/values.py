@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from boundlint.catalog.model import SCOPE_ROLES, Argument, Operation
 from boundlint.findings import Confidence, TraceStep
@@ -32,14 +32,14 @@ OddityKind = Literal[
 ]
 HOLE = "{}"  # stands in a template for the part that is not constant
 NONE: frozenset[str] = frozenset()
+_NO_VALUE = frozenset({"none"})
 DATA_KINDS = frozenset(
     {"memory", "retrieval", "cache", "checkpoint"}
 )  # operations that a boundary must reach
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What is known of a value.
+class Value(NamedTuple):
+    """What is known of a value.  A tuple, for the flow makes hundreds of thousands.
 
     `carriers` are boundary parts it surely holds, `maybe` those it holds on some paths only, `params` the
     enclosing function's own parameters it depends on.  `marks` say what else it is made of (`unknown`,
@@ -56,7 +56,9 @@ class Value:
     @property
     def is_constant(self) -> bool:
         """Whether nothing variable is in it."""
-        return not (self.carriers or self.maybe or self.params or self.marks - {"none"})
+        if self.carriers or self.maybe or self.params:
+            return False
+        return not self.marks or self.marks == _NO_VALUE
 
     @property
     def is_none(self) -> bool:
@@ -75,12 +77,10 @@ def join(values: Iterable[Value]) -> Value:
     if not rows:
         return CONSTANT
     if len(rows) == 1:
-        return rows[0] if rows[0].text is None else replace(rows[0], text=None)
+        return _textless(rows[0])
+    carriers, maybe, params, marks, _ = zip(*rows, strict=True)
     return Value(
-        NONE.union(*(row.carriers for row in rows)),
-        NONE.union(*(row.maybe for row in rows)),
-        NONE.union(*(row.params for row in rows)),
-        NONE.union(*(row.marks for row in rows)) - {"none"},
+        NONE.union(*carriers), NONE.union(*maybe), NONE.union(*params), NONE.union(*marks) - _NO_VALUE
     )
 
 
@@ -110,7 +110,11 @@ def merge(values: Iterable[Value]) -> Value:
 
 def marked(value: Value, *marks: str) -> Value:
     """The value with further marks, no longer a constant text."""
-    return replace(value, marks=(value.marks | frozenset(marks)) - {"none"}, text=None)
+    return Value(value.carriers, value.maybe, value.params, value.marks.union(marks) - _NO_VALUE)
+
+
+def _textless(value: Value) -> Value:
+    return value if value.text is None else Value(*value[:4])
 
 
 @dataclass(frozen=True, slots=True)

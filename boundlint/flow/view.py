@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from boundlint.flow.analysis import Flow
     from boundlint.flow.artifacts import Artifact
     from boundlint.flow.logs import Anonymous, Disclosure
+    from boundlint.flow.places import Positions
+    from boundlint.flow.spots import Spots
 
 Left = TypeVar("Left", "Disclosure", "Anonymous", "Artifact")
 
@@ -56,7 +58,7 @@ class View:
     analysis: Flow
     siblings: Sequence[FunctionFlow]
     lines: Sequence[str]
-    positions: Mapping[cst.CSTNode, Location] = field(default_factory=dict)
+    positions: Positions | Spots
 
     @property
     def function(self) -> Function:
@@ -100,26 +102,7 @@ class View:
 
     def _span(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
         """A node's place as the flow counts: columns in UTF-8 bytes from 0, as CPython's parser does."""
-        known = self._spans.get(id(node))
-        if known is None:
-            known = self._spans[id(node)] = self._measure(node)
-        return known
-
-    @cached_property
-    def _spans(self) -> dict[int, tuple[int, int, int, int]]:
-        """The spans by node, for many rules ask for them."""
-        return {}
-
-    def _measure(self, node: cst.CSTNode) -> tuple[int, int, int, int]:
-        place = self.positions[node]
-        start, end = place.column - 1, place.end_column - 1
-        first, last = self.lines[place.line - 1], self.lines[place.end_line - 1]
-        return (
-            place.line,
-            start if first.isascii() else len(first[:start].encode("utf-8", "surrogatepass")),
-            place.end_line,
-            end if last.isascii() else len(last[:end].encode("utf-8", "surrogatepass")),
-        )
+        return self.positions.in_bytes(node)
 
     def accesses(self, node: cst.CSTNode) -> Sequence[Access]:
         """The data operations that a call node performs, itself or through the functions it calls."""

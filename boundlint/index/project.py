@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from boundlint.index.facts import ClassFacts, FileFacts, FunctionFacts
 
 MOST_REEXPORTS = 8  # hops from a name to its definition
 
 
-class Function(NamedTuple):
-    """A function together with the file it stands in; equal functions have equal paths and spans."""
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function together with the file it stands in.  A project makes one object of each, equal to itself alone."""
 
     path: str
     facts: FunctionFacts
 
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What identifies the function in the project."""
-        return (self.path, self.facts.qualname, self.facts.line)
 
-    def __hash__(self) -> int:
-        return hash((self.path, self.facts.qualname, self.facts.line))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Function) and self.key == other.key
-
-
-class Class(NamedTuple):
-    """A class together with the file it stands in."""
+@dataclass(frozen=True, eq=False)
+class Class:
+    """A class together with the file it stands in.  A project makes one object of each, equal to itself alone."""
 
     path: str
     facts: ClassFacts
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The type name used for project classes: `path::qualname`."""
         return f"{self.path}::{self.facts.qualname}"
-
-    def __hash__(self) -> int:
-        return hash((self.path, self.facts.qualname))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Class) and (self.path, self.facts.qualname) == (
-            other.path,
-            other.facts.qualname,
-        )
 
 
 @dataclass(frozen=True)
@@ -79,6 +61,7 @@ class Project:
             self._module_names[path] = name
             self._modules[name.rpartition(".")[2]].append(path)
         self._functions: dict[str, dict[str, Function]] = {}
+        self._nested: dict[str, dict[str, list[Function]]] = {}
         self._classes: dict[str, dict[str, Class]] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
         self._found_modules: dict[tuple[str, str], str | None] = {}
@@ -96,6 +79,19 @@ class Project:
             known = {row.qualname: Function(path, row) for row in facts.functions}
             self._functions[path] = known
         return known
+
+    def nested(self, function: Function) -> Sequence[Function]:
+        """The functions inside of a function, at any depth; none for the code outside of functions."""
+        known = self._nested.get(function.path)
+        if known is None:
+            rows = self.functions(function.path)
+            known = self._nested[function.path] = defaultdict(list)
+            for row in rows.values() if any(row.facts.parent for row in rows.values()) else ():
+                name = row.facts.qualname if row.facts.parent else ""
+                while name := name.rpartition(".")[0]:
+                    if name in rows:
+                        known[name].append(row)
+        return known.get(function.facts.qualname, ())
 
     def classes(self, path: str) -> Mapping[str, Class]:
         """The classes of a file by qualified name."""

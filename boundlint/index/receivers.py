@@ -69,8 +69,8 @@ class Receivers:
         self.project = project
         self.lookup = lookup
         self._infer = infer
-        self._types: dict[tuple[str, str, int, str], Typed | None] = {}
-        self._callees: dict[tuple[str, str, int, str], Callee] = {}
+        self._types: dict[tuple[Function, str], Typed | None] = {}
+        self._callees: dict[tuple[Function, str], Callee] = {}
 
     def stop_inferring(self) -> None:
         """Ask no more: the processes that a run forks must not, or its budget and its answers would vary."""
@@ -78,7 +78,7 @@ class Receivers:
 
     def callee(self, function: Function, path: str) -> Callee:
         """What the call path means inside the function."""
-        key = (*function.key, path)
+        key = (function, path)
         known = self._callees.get(key)
         if known is None:
             known = self._callee(function, path)
@@ -87,7 +87,7 @@ class Receivers:
 
     def type_of(self, function: Function, path: str, depth: int = DEEPEST) -> Typed | None:
         """The type of the expression that a path stands for."""
-        key = (*function.key, path)
+        key = (function, path)
         if key in self._types:
             return self._types[key]
         if depth <= 0:

@@ -1,0 +1,39 @@
+"""Small questions about nodes of CPython's tree, asked so often that their speed counts."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from typing import Any
+
+LONGEST_SOURCE = 200  # characters of an expression's text that are kept
+# What is no node, and the leaves that nobody looks for: contexts and operators.
+_LEAVES = frozenset(
+    "ctx op ops id attr arg n s kind type_comment level conversion simple is_async module".split()
+)
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below a node in the order of its fields, operators and contexts left out.
+
+    Several times faster than `ast.iter_child_nodes`.
+    """
+    found: list[ast.AST] = []
+    kind: Any = type(node)
+    for name in _fields(kind):
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(name for name in kind._fields if name not in _LEAVES)
+
+
+def source_of(node: ast.AST) -> str:
+    """An expression as text, cut to a bound."""
+    return ast.unparse(node)[:LONGEST_SOURCE]
