@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 RECURSION = 12_000  # frames: the flow follows calls and nested expressions
+YOUNG_OBJECTS = 200_000  # between two collections: the flow makes much that lives long, and few cycles
 NO_TENANCY = "no boundary (tenant, user, workspace …) was found in this project: only the certain rules ran"
 
 
@@ -191,12 +192,17 @@ def _analyze(
     findings: list[Finding] = []
     gc.collect()
     gc.freeze()  # forked processes then share these objects instead of copying them
-    for done, outcome in enumerate(parallel.run(todo, work, request.jobs), 1):
-        if outcome.failure is not None:
-            errors.append(AnalysisError(outcome.item, 0, outcome.failure.message))
-        findings.extend(outcome.result or ())
-        tell("rules", done, len(todo))
-    gc.unfreeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
+    try:
+        for done, outcome in enumerate(parallel.run(todo, work, request.jobs), 1):
+            if outcome.failure is not None:
+                errors.append(AnalysisError(outcome.item, 0, outcome.failure.message))
+            findings.extend(outcome.result or ())
+            tell("rules", done, len(todo))
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
     findings.sort(key=lambda row: (row.location.path, row.location.line, row.location.column, row.rule))
     lines = sum(project.files[path].lines for path in reported)
     notes = () if vocabulary.shown or not reported else (NO_TENANCY,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -32,10 +33,20 @@ class Outcome(Generic[Item, Result]):
     failure: Failure | None = None
 
 
+@dataclass
+class _Worker(Generic[Item]):
+    """A process, its own share of the work, and the chunk that it is at."""
+
+    process: multiprocessing.process.BaseProcess
+    own: deque[Sequence[Item]]
+    chunk: Sequence[Item] = ()
+
+
 def run(items: Sequence[Item], work: Callable[[Item], Result], jobs: int) -> Iterator[Outcome[Item, Result]]:
     """The outcomes in any order.  `work` may raise; the item then fails and the others go on.
 
-    Processes are forked where the system can, so that they share what the caller has built; elsewhere `work`
+    Each process has a run of neighbors for its own, for what it learned of one item helps with the next, and
+    helps another only when it is through.  Processes are forked where the system can, so that they share what the caller has built; elsewhere `work`
     is sent to them.
     """
     jobs = min(jobs, max(1, len(items) // FEWEST * 2))
@@ -44,37 +55,43 @@ def run(items: Sequence[Item], work: Callable[[Item], Result], jobs: int) -> Ite
             yield _one(item, work)
         return
     size = max(1, len(items) // (jobs * CHUNKS_EACH))
-    chunks = [items[start : start + size] for start in range(0, len(items), size)]
-    pending: dict[Connection, tuple[multiprocessing.process.BaseProcess, Sequence[Item] | None]] = {}
-    queue = list(reversed(chunks))
+    queues = _shares(items, size, jobs)
+    pending: dict[Connection, _Worker[Item]] = {}
     try:
-        for _ in range(jobs):
+        for queue in queues:
             ours, theirs = multiprocessing.Pipe()
             process = _process(theirs, work)
             process.start()
             theirs.close()
-            pending[ours] = (process, None)
-            _hand_out(ours, process, queue, pending)
+            pending[ours] = _Worker(process, queue)
+            _hand_out(ours, queues, pending)
         while pending:
             for ready in wait(list(pending)):
                 assert isinstance(ready, Connection)
-                process, chunk = pending[ready]
+                worker = pending[ready]
                 try:
                     outcomes = ready.recv()
                 except (EOFError, ConnectionResetError):
-                    process.join()
+                    worker.process.join()
                     del pending[ready]
-                    yield from (
-                        Outcome(item, None, Failure(_death(process.exitcode))) for item in chunk or ()
-                    )
+                    failure = Failure(_death(worker.process.exitcode))
+                    yield from (Outcome(item, None, failure) for item in worker.chunk)
                     continue
-                _hand_out(ready, process, queue, pending)
+                _hand_out(ready, queues, pending)
                 yield from outcomes
-        yield from (Outcome(i, None, Failure("no process was left to analyze it")) for c in queue for i in c)
+        left = Failure("no process was left to analyze it")
+        yield from (Outcome(item, None, left) for queue in queues for chunk in queue for item in chunk)
     finally:
-        for connection, (process, _) in pending.items():
+        for connection, worker in pending.items():
             connection.close()
-            process.terminate()
+            worker.process.terminate()
+
+
+def _shares(items: Sequence[Item], size: int, jobs: int) -> list[deque[Sequence[Item]]]:
+    """The items in chunks of neighbors, the chunks in equal shares of neighbors."""
+    chunks = [items[start : start + size] for start in range(0, len(items), size)]
+    share = -(-len(chunks) // jobs)
+    return [deque(chunks[start : start + share]) for start in range(0, len(chunks), share)]
 
 
 def _process(connection: Connection, work: Callable[[Item], Result]) -> multiprocessing.process.BaseProcess:
@@ -86,22 +103,22 @@ def _process(connection: Connection, work: Callable[[Item], Result]) -> multipro
 
 
 def _hand_out(
-    connection: Connection,
-    process: multiprocessing.process.BaseProcess,
-    queue: list[Sequence[Item]],
-    pending: dict[Connection, tuple[multiprocessing.process.BaseProcess, Sequence[Item] | None]],
+    connection: Connection, queues: Sequence[deque[Sequence[Item]]], pending: dict[Connection, _Worker[Item]]
 ) -> None:
-    chunk = queue.pop() if queue else None
+    """Give a process its next chunk: of its own share, or the last one of the share with most left."""
+    worker = pending[connection]
+    fullest = max(queues, key=len)
+    chunk = worker.own.popleft() if worker.own else fullest.pop() if fullest else None
     if chunk is None:
-        pending.pop(connection, None)
+        del pending[connection]
     else:
-        pending[connection] = (process, chunk)
+        worker.chunk = chunk
     try:
         connection.send(chunk)
     except OSError:
         return  # it died: the next wait tells
     if chunk is None:
-        process.join()
+        worker.process.join()
         connection.close()
 
 
