@@ -7,7 +7,8 @@ import hashlib
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def check(request: Request, progress: Progress | None = None) -> Report:
         known = _stored_report(cache, key)
         if known is not None:
             return known
-        report = _analyze(request, scope, registry, cache, tell)
+        with _seldom_collecting():
+            report = _analyze(request, scope, registry, cache, tell)
         if cache is not None:
             cache.put_many({key: serialize.dump_report(report)})
             if len(scope.reported) == len(scope.context):
@@ -91,6 +93,18 @@ def check(request: Request, progress: Progress | None = None) -> Report:
     finally:
         if cache is not None:
             cache.close()
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """The garbage collector as a run wants it; as it was afterwards, for an editor's server lives on."""
+    before = gc.get_threshold()
+    gc.set_threshold(YOUNG_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def find_files(request: Request) -> Scope:
@@ -175,7 +189,7 @@ def _analyze(
     sources = {source.path: source for source in scope.context}
     rows = declared(settings.guards, settings.key_builders, settings.boundary.factories)
     flow = Flow(project, known.receivers, vocabulary, Reader(sources), rows, known.isolation)
-    marked = flow.mark()
+    flow.mark()
     known.receivers.stop_inferring()
     if cache is not None:
         cache.put_many(known.inference.memory())
@@ -183,26 +197,20 @@ def _analyze(
     by_file: dict[str, list[Function]] = defaultdict(list)
     rules = tuple(rule for rule in registry.rules if settings.selects(rule.code))
     wanting = [rule.wants for rule in rules if rule.wants is not None]
-    wanted = [row for row in project.all_functions() if any(wants(row.facts) for wants in wanting)]
-    leaving = flow.mark_effects(reported, (*marked, *wanted))
-    for function in dict.fromkeys(flow.outermost(function) for function in (*marked, *wanted, *leaving)):
+    functions = [row for path in reported for row in project.functions(path).values()]
+    followed = [row for row in functions if flow.follows(row) or any(want(row.facts) for want in wanting)]
+    leaving = flow.mark_effects(reported, followed)
+    for function in dict.fromkeys(flow.outermost(function) for function in (*followed, *leaving)):
         by_file[function.path].append(function)
     work = Judge(flow, by_file, rules, sources)
     todo = [path for path in reported if path in by_file]
     findings: list[Finding] = []
-    gc.collect()
     gc.freeze()  # forked processes then share these objects instead of copying them
-    thresholds = gc.get_threshold()
-    gc.set_threshold(YOUNG_OBJECTS, *thresholds[1:])
-    try:
-        for done, outcome in enumerate(parallel.run(todo, work, request.jobs), 1):
-            if outcome.failure is not None:
-                errors.append(AnalysisError(outcome.item, 0, outcome.failure.message))
-            findings.extend(outcome.result or ())
-            tell("rules", done, len(todo))
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
+    for done, outcome in enumerate(parallel.run(todo, work, request.jobs), 1):
+        if outcome.failure is not None:
+            errors.append(AnalysisError(outcome.item, 0, outcome.failure.message))
+        findings.extend(outcome.result or ())
+        tell("rules", done, len(todo))
     findings.sort(key=lambda row: (row.location.path, row.location.line, row.location.column, row.rule))
     lines = sum(project.files[path].lines for path in reported)
     notes = () if vocabulary.shown or not reported else (NO_TENANCY,)

@@ -101,7 +101,7 @@ class Flow:
         self._modules: dict[str, Environment] = {}
         self._classes: dict[Class, Environment] = {}
         self._running: list[Function] = []
-        self._marked: frozenset[Function] = frozenset()
+        self._followed: dict[Function, bool] = {}
         self._data_methods = frozenset(
             name
             for table in receivers.lookup.methods.values()
@@ -120,9 +120,9 @@ class Flow:
         self._calls_named: dict[str, list[tuple[Function, str]]] = defaultdict(list)
         self._callers_of: dict[str, dict[Function, list[Function]]] = {}
 
-    def mark(self) -> Mapping[Function, int]:
-        """The functions that hold a data operation (0) or call one that does (1 to 4 calls away)."""
-        found: dict[Function, int] = {}
+    def mark(self) -> None:
+        """Find the functions that hold a data operation, or call one that does up to four calls away."""
+        found: dict[Function, int] = {}  # calls between it and the operation
         for function in self.project.all_functions():
             if function.facts.decorators and self.memoizer(function) is not None:
                 found[function] = 0
@@ -145,14 +145,17 @@ class Flow:
                         found[caller] = distance
                         reached.append(caller)
             level = reached
-        for function in self.project.all_functions():
-            if function not in found and may_share(self, function):
-                found[function] = DEEPEST_OBLIGATION
         for tool in self.tools:
             for function in (tool, *self.called_by(tool)):
                 found.setdefault(function, DEEPEST_OBLIGATION)
-        self._marked = frozenset(found)
-        return found
+        self._followed = dict.fromkeys(found, True)
+
+    def follows(self, function: Function) -> bool:
+        """Whether the values in a function matter: it is near a data operation, or writes to shared objects."""
+        known = self._followed.get(function)
+        if known is None:
+            known = self._followed[function] = may_share(self, function)
+        return known
 
     @cached_property
     def tools(self) -> Mapping[Function, Tool]:
@@ -287,7 +290,7 @@ class Flow:
     def concrete(self, function: Function) -> Function:
         """The implementation that stands for an abstract method: the first one that touches data."""
         rows = self.dispatch.implementations(function)
-        return next((row for row in rows if row in self._marked), function)
+        return next((row for row in rows if self.follows(row)), function)
 
     def outermost(self, function: Function) -> Function:
         """The function whose flow holds this one: itself, or the one it is nested in."""
@@ -302,7 +305,7 @@ class Flow:
         if function.facts.parent or function in self._running or len(self._running) >= DEEPEST_SUMMARY:
             return None
         short = function.facts.end - function.facts.line <= HELPER_LINES and bool(function.facts.returned)
-        if function not in self._marked and not short:
+        if not short and not self.follows(function):
             return None
         return self.flow_of(function)
 

@@ -110,14 +110,24 @@ class SharedObjects:
 
     def singleton(self, cls: Class) -> TraceStep | None:
         """Where the only object of a class is made, at module level; None for a class with more objects."""
+        place = self._only_object(cls)
+        if place is None:
+            return None
+        line = self.variable(*place)[0]
+        name = cls.facts.qualname.rpartition(".")[2]
+        return TraceStep(place[0], max(line, 1), f"`{place[1]}` is the only {name}, for all requests")
+
+    def is_singleton(self, cls: Class) -> bool:
+        """Whether the only object of a class is made at module level."""
+        return self._only_object(cls) is not None
+
+    def _only_object(self, cls: Class) -> tuple[str, str] | None:
         if self._singletons is None:
             self._singletons = self._made_at_module_level()
         place = self._singletons.get(cls.name)
-        name = cls.facts.qualname.rpartition(".")[2]
-        if place is None or self.flow.calls_named(name):
+        if place is None or self.flow.calls_named(cls.facts.qualname.rpartition(".")[2]):
             return None
-        line = self.variable(*place)[0]
-        return TraceStep(place[0], max(line, 1), f"`{place[1]}` is the only {name}, for all requests")
+        return place
 
     def _made_at_module_level(self) -> dict[str, tuple[str, str]]:
         """The classes of the project of which module code makes an object, with the variable that holds it."""
@@ -368,7 +378,7 @@ def may_share(flow: Flow, function: Function) -> bool:
             if owner is None or facts.name in CONSTRUCTORS:
                 continue
             first = path.partition(".")[2].partition(".")[0].partition("[")[0].partition("(")[0]
-            if root == "cls" or first == "__class__" or flow.shared_objects.singleton(owner):
+            if root == "cls" or first == "__class__" or flow.shared_objects.is_singleton(owner):
                 return True
             if first and flow.shared_objects.shared_field(owner, first):
                 return True
