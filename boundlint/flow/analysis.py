@@ -278,13 +278,13 @@ class Flow:
         name = function.facts.name
         known = self._callers_of.get(name)
         if known is None:
-            known = {}
+            found: dict[Function, dict[Function, None]] = defaultdict(dict)
             for caller, path in self._calls_named.get(name, ()) if name else ():
                 called = self.receivers.callee(caller, path).function
                 for target in () if called is None else (called, *self.dispatch.implementations(called)):
-                    if target != caller and caller not in known.setdefault(target, []):
-                        known[target].append(caller)
-            self._callers_of[name] = known
+                    if target is not caller:
+                        found[target][caller] = None
+            known = self._callers_of[name] = {target: list(rows) for target, rows in found.items()}
         return known.get(function, [])
 
     def concrete(self, function: Function) -> Function:

@@ -88,6 +88,7 @@ def find_isolation(project: Project, receivers: Receivers, vocabulary: Vocabular
     events: list[tuple[Place, Function]] = []
     schemas: list[Place] = []
     factories: list[Place] = []
+    getters = _Getters(vocabulary)
     for function in project.all_functions():
         facts = function.facts
         held = _held(facts, vocabulary)
@@ -96,8 +97,7 @@ def find_isolation(project: Project, receivers: Receivers, vocabulary: Vocabular
             if vocabulary.is_identity(param.annotation):
                 kinds = (name.rpartition(".")[2] for name in named_types(param.annotation))
                 identities.update(kind for kind in kinds if kind in vocabulary.types)
-        called = {call.rpartition(".")[2].strip("()[]") for call in facts.calls}
-        reads = {name for name in called if not name[:1].isupper() and vocabulary.is_getter(name)}
+        reads = {name for call in facts.calls if (name := getters[call])}
         ambient.update(reads)
         if _is_event(facts) and _mentions(facts, vocabulary):
             events.append((_place(project, function), function))
@@ -117,6 +117,20 @@ def find_isolation(project: Project, receivers: Receivers, vocabulary: Vocabular
         _covered(project, vocabulary, [function for _, function in events], managers),
         _every_query(project),
     )
+
+
+class _Getters(dict[str, str]):
+    """The getter that a call path calls, "" for any other call; each path is looked at once."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self._vocabulary = vocabulary
+
+    def __missing__(self, call: str) -> str:
+        name = call.rpartition(".")[2].strip("()[]")
+        is_getter = not name[:1].isupper() and self._vocabulary.is_getter(name)
+        found = self[call] = name if is_getter else ""
+        return found
 
 
 def _held(facts: FunctionFacts, vocabulary: Vocabulary) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from boundlint.catalog.lookup import Lookup
@@ -70,6 +71,7 @@ class Receivers:
         self.lookup = lookup
         self._infer = infer
         self._types: dict[tuple[Function, str], Typed | None] = {}
+        self._bound: dict[Function, frozenset[str]] = {}
         self._callees: dict[tuple[Function, str], Callee] = {}
 
     def stop_inferring(self) -> None:
@@ -219,7 +221,11 @@ class Receivers:
         """Whether a function, or one around it, binds the name."""
         around: Function | None = function
         while around is not None and around.facts.qualname:
-            if name in around.facts.assigned or any(param.name == name for param in around.facts.params):
+            bound = self._bound.get(around)
+            if bound is None:
+                params = (param.name for param in around.facts.params)
+                bound = self._bound[around] = frozenset((*around.facts.assigned, *params))
+            if name in bound:
                 return True
             around = self.parent(around)
         return False
@@ -431,18 +437,19 @@ class Receivers:
         return None
 
 
-def named_types(annotation: str) -> list[str]:
+@lru_cache(maxsize=8192)
+def named_types(annotation: str) -> tuple[str, ...]:
     """The class names an annotation offers, `None` and wrappers such as `Optional[...]` taken off."""
     text = annotation.strip().strip("'\"")
     if not text or text == "?":
-        return []
+        return ()
     if match := WRAPPERS.match(text):
         parts = _split(match[1])
         if text.startswith(("Annotated", "typing.Annotated", "t.Annotated")):
             parts = parts[:1]
-        return [name for part in parts for name in named_types(part)]
+        return tuple(name for part in parts for name in named_types(part))
     if len(parts := _split(text, "|")) > 1:
-        return [name for part in parts for name in named_types(part)]
+        return tuple(name for part in parts for name in named_types(part))
     name = text.partition("[")[0].strip()
     if name in (
         "None",
@@ -457,8 +464,8 @@ def named_types(annotation: str) -> list[str]:
         "bytes",
         "float",
     ):
-        return []
-    return [name] if re.fullmatch(r"[\w.]+", name) else []
+        return ()
+    return (name,) if re.fullmatch(r"[\w.]+", name) else ()
 
 
 def _split(text: str, separator: str = ",") -> list[str]:

@@ -276,15 +276,17 @@ def mine(
 def _aliases(project: Project, strict: Mapping[str, Level], evidence: dict[str, str]) -> dict[str, Level]:
     """Parameter names that stand for the tenant: most functions that take one give it to a tenant's keyword."""
     given: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
     for function in project.all_functions():
-        names = {name for text in function.facts.given.values() for name in text.split()}
-        params = {param.name for param in function.facts.params}
-        given.update(names & params)
-        taken.update(params)
+        if function.facts.given:
+            names = {name for text in function.facts.given.values() for name in text.split()}
+            given.update(names.intersection(param.name for param in function.facts.params))
+    common = {name: count for name, count in given.items() if count >= COMMON_ON}
+    taken: Counter[str] = Counter()
+    for function in project.all_functions() if common else ():
+        taken.update({param.name for param in function.facts.params if param.name in common})
     found: dict[str, Level] = {}
-    for name, count in given.items():
-        if count >= COMMON_ON and count >= ALIAS_SHARE * taken[name] and name not in NEVER | strict.keys():
+    for name, count in common.items():
+        if count >= ALIAS_SHARE * taken[name] and name not in NEVER | strict.keys():
             found[name] = "tenant"
             evidence[name] = f"given to a tenant's keyword in {count} of {taken[name]} functions that take it"
     return found
