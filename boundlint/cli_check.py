@@ -153,11 +153,13 @@ def _show(
     """Print the settings and, as comments, what the project shows of itself; nothing is checked."""
     from boundlint import engine
     from boundlint.cli_settings import describe_project, describe_settings
+    from boundlint.index.isolation import find_isolation
 
     print(describe_settings(settings, registry), end="")
     found = [settings.root] if stdin_name is not None else paths
     known = engine.understand(_request(options, settings, found, None))
-    print(describe_project(known.vocabulary, known.isolation), end="")
+    isolation = find_isolation(known.project, known.receivers, known.vocabulary)
+    print(describe_project(known.vocabulary, isolation, known.scoping), end="")
     report = Report(errors=known.errors)
     _tell(report, Context(settings.root, Path.cwd(), registry.rules), quiet=True)
     return 2 if known.errors else 0

@@ -10,7 +10,7 @@ from boundlint.config import Settings
 from boundlint.registry import Registry
 
 if TYPE_CHECKING:
-    from boundlint.index.isolation import Isolation
+    from boundlint.index.isolation import Isolation, Scoping
     from boundlint.index.vocabulary import Vocabulary
 
 
@@ -51,7 +51,7 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def describe_project(vocabulary: Vocabulary, isolation: Isolation) -> str:
+def describe_project(vocabulary: Vocabulary, isolation: Isolation, scoping: Scoping) -> str:
     """How the project isolates and the names it has for it, each with the count or place that shows it."""
     rows: list[tuple[str, object]] = [
         ("isolation.parameters", isolation.parameters),
@@ -59,9 +59,9 @@ def describe_project(vocabulary: Vocabulary, isolation: Isolation) -> str:
         ("isolation.ambient", isolation.ambient),
         ("isolation.factories", [str(place) for place in isolation.factories]),
         ("isolation.schemas", [str(place) for place in isolation.schemas]),
-        ("isolation.events", [str(place) for place in isolation.events]),
-        ("isolation.managers", [str(place) for place in isolation.managers]),
-        ("isolation.every-query", isolation.every_query),
+        ("isolation.events", [str(place) for place in scoping.events]),
+        ("isolation.managers", [str(place) for place in scoping.managers]),
+        ("isolation.every-query", scoping.every_query),
         ("vocabulary.types", sorted(vocabulary.types)),
         ("vocabulary.names", dict(sorted(vocabulary.evidence.items()))),
     ]

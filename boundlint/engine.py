@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from boundlint.config import Settings
     from boundlint.flow.analysis import Flow
     from boundlint.flow.inference import Inference
-    from boundlint.index.isolation import Isolation
+    from boundlint.index.isolation import Scoping
     from boundlint.index.project import Function, Project
     from boundlint.index.receivers import Receivers
     from boundlint.index.vocabulary import Vocabulary
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 RECURSION = 12_000  # frames: the flow follows calls and nested expressions
+FEW = 0.1  # of the files: for so few, what they reach is looked at, not all that reaches data
 YOUNG_OBJECTS = 200_000  # between two collections: the flow makes much that lives long, and few cycles
 NO_TENANCY = "no boundary (tenant, user, workspace …) was found in this project: only the certain rules ran"
 
@@ -67,7 +68,7 @@ class Understanding:
     project: Project
     receivers: Receivers
     vocabulary: Vocabulary
-    isolation: Isolation
+    scoping: Scoping
     inference: Inference
     errors: tuple[AnalysisError, ...]
 
@@ -154,7 +155,7 @@ def _understand(
     from boundlint.catalog.loader import load_catalog
     from boundlint.catalog.lookup import build
     from boundlint.flow.inference import Inference
-    from boundlint.index.isolation import find_isolation
+    from boundlint.index.isolation import find_scoping
     from boundlint.index.project import Project
     from boundlint.index.receivers import Receivers
     from boundlint.index.vocabulary import mine
@@ -173,8 +174,8 @@ def _understand(
     remembered = (lambda key: cache.get_many([key]).get(key)) if cache is not None else (lambda key: None)
     inference = Inference(project, lookup, read, remembered=remembered)
     receivers = Receivers(project, lookup, inference)
-    isolation = find_isolation(project, receivers, vocabulary)
-    return Understanding(project, receivers, vocabulary, isolation, inference, errors)
+    scoping = find_scoping(project, vocabulary)
+    return Understanding(project, receivers, vocabulary, scoping, inference, errors)
 
 
 def _analyze(
@@ -188,17 +189,17 @@ def _analyze(
     project, vocabulary, errors = known.project, known.vocabulary, list(known.errors)
     sources = {source.path: source for source in scope.context}
     rows = declared(settings.guards, settings.key_builders, settings.boundary.factories)
-    flow = Flow(project, known.receivers, vocabulary, Reader(sources), rows, known.isolation)
-    flow.mark()
-    known.receivers.stop_inferring()
-    if cache is not None:
-        cache.put_many(known.inference.memory())
+    flow = Flow(project, known.receivers, vocabulary, Reader(sources), rows, known.scoping)
+    if len(scope.reported) > FEW * len(scope.context):
+        flow.near.mark_all()
     reported = [source.path for source in scope.reported if source.path in project.files]
     by_file: dict[str, list[Function]] = defaultdict(list)
     rules = tuple(rule for rule in registry.rules if settings.selects(rule.code))
     wanting = [rule.wants for rule in rules if rule.wants is not None]
     functions = [row for path in reported for row in project.functions(path).values()]
-    followed = [row for row in functions if flow.follows(row) or any(want(row.facts) for want in wanting)]
+    followed = [
+        row for row in functions if flow.near.follows(row) or any(want(row.facts) for want in wanting)
+    ]
     leaving = flow.mark_effects(reported, followed)
     for function in dict.fromkeys(flow.outermost(function) for function in (*followed, *leaving)):
         by_file[function.path].append(function)
@@ -211,6 +212,8 @@ def _analyze(
             errors.append(AnalysisError(outcome.item, 0, outcome.failure.message))
         findings.extend(outcome.result or ())
         tell("rules", done, len(todo))
+    if cache is not None:
+        cache.put_many(known.inference.memory())
     findings.sort(key=lambda row: (row.location.path, row.location.line, row.location.column, row.rule))
     lines = sum(project.files[path].lines for path in reported)
     notes = () if vocabulary.shown or not reported else (NO_TENANCY,)

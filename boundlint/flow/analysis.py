@@ -12,7 +12,7 @@ from functools import cached_property
 from boundlint.catalog.model import Operation
 from boundlint.flow import names
 from boundlint.flow.builders import KeyBuilders
-from boundlint.flow.calls import DEEPEST_OBLIGATION, QUIET_EFFECTS, Calls
+from boundlint.flow.calls import Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.dispatch import Dispatch
 from boundlint.flow.effects import (
@@ -28,17 +28,17 @@ from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.jobs import Jobs
 from boundlint.flow.latefilter import late_filters, may_be_late
 from boundlint.flow.lookups import class_mark
+from boundlint.flow.near import Near
 from boundlint.flow.overwrites import may_overwrite, overwrites
 from boundlint.flow.provenance import data_scopes
-from boundlint.flow.shared import SharedObjects, may_share
+from boundlint.flow.shared import SharedObjects
 from boundlint.flow.slices import Slices
-from boundlint.flow.sources import lists_owners, may_serve
 from boundlint.flow.tools import Tool, find_tools
 from boundlint.flow.usage import SUPPORT_PATH
-from boundlint.flow.values import CONSTANT, DATA_KINDS, NONE, UNKNOWN, FunctionFlow, Value, merge
+from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, FunctionFlow, Value, merge
 from boundlint.index.dependencies import injected
 from boundlint.index.entries import Entry, entry_point
-from boundlint.index.isolation import Isolation
+from boundlint.index.isolation import Scoping
 from boundlint.index.logged import LEVELS
 from boundlint.index.models import find_models, service_models
 from boundlint.index.project import Class, Function, Project
@@ -80,13 +80,13 @@ class Flow:
         vocabulary: Vocabulary,
         read: Callable[[str], str | None],
         rows: Declared | None = None,
-        isolation: Isolation | None = None,
+        scoping: Scoping | None = None,
     ) -> None:
         self.project = project
         self.receivers = receivers
         self.vocabulary = vocabulary
         self.declared = Declarations(rows or declared(), project, receivers)
-        self.isolation = isolation or Isolation()
+        self.scoping = scoping or Scoping()
         self.calls = Calls(self)
         self.dispatch = Dispatch(project)
         self.models = find_models(project, vocabulary)
@@ -101,13 +101,6 @@ class Flow:
         self._modules: dict[str, Environment] = {}
         self._classes: dict[Class, Environment] = {}
         self._running: list[Function] = []
-        self._followed: dict[Function, bool] = {}
-        self._data_methods = frozenset(
-            name
-            for table in receivers.lookup.methods.values()
-            for name, operation in table.items()
-            if operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS
-        )
         self.log_methods = methods_of(receivers.lookup, "log", "write")
         self.trace_methods = self.log_methods - LEVELS
         self.written_methods = methods_of(receivers.lookup, "file", "write")
@@ -116,46 +109,18 @@ class Flow:
         self.queue_methods = methods_of(receivers.lookup, "queue", "enqueue")
         self._effects_alone: frozenset[Function] = frozenset()
         self.jobs = Jobs(self)
+        self.near = Near(self)
         self._logs_carry: bool | None = None
-        self._calls_named: dict[str, list[tuple[Function, str]]] = defaultdict(list)
         self._callers_of: dict[str, dict[Function, list[Function]]] = {}
 
-    def mark(self) -> None:
-        """Find the functions that hold a data operation, or call one that does up to four calls away."""
-        found: dict[Function, int] = {}  # calls between it and the operation
+    @cached_property
+    def _calls_named(self) -> Mapping[str, list[tuple[Function, str]]]:
+        """The call paths of the project, each once for a function, by the name that is called."""
+        found: dict[str, list[tuple[Function, str]]] = defaultdict(list)
         for function in self.project.all_functions():
-            if function.facts.decorators and self.memoizer(function) is not None:
-                found[function] = 0
             for path in dict.fromkeys(function.facts.calls):
-                name = path.rpartition(".")[2]
-                self._calls_named[name].append((function, path))
-                if function not in found and name in self._data_methods and "." in path:
-                    operation = self.receivers.callee(function, path).operation
-                    if operation and operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS:
-                        found[function] = 0
-        for function in self.project.all_functions():
-            if function not in found and (self.queries(function) or self._may_claim(function)):
-                found[function] = 0
-        level = list(found)
-        for distance in range(1, DEEPEST_OBLIGATION + 1):
-            reached = []
-            for target in level:
-                for caller in self.callers(target):
-                    if caller not in found:
-                        found[caller] = distance
-                        reached.append(caller)
-            level = reached
-        for tool in self.tools:
-            for function in (tool, *self.called_by(tool)):
-                found.setdefault(function, DEEPEST_OBLIGATION)
-        self._followed = dict.fromkeys(found, True)
-
-    def follows(self, function: Function) -> bool:
-        """Whether the values in a function matter: it is near a data operation, or writes to shared objects."""
-        known = self._followed.get(function)
-        if known is None:
-            known = self._followed[function] = may_share(self, function)
-        return known
+                found[path.rpartition(".")[2]].append((function, path))
+        return found
 
     @cached_property
     def tools(self) -> Mapping[Function, Tool]:
@@ -165,18 +130,6 @@ class Flow:
     def entry(self, function: Function) -> Entry | None:
         """What kind of entry point a function is; None for one that only code calls."""
         return "tool" if function in self.tools else entry_point(self.project, function)
-
-    def _may_claim(self, function: Function) -> bool:
-        """Whether a function is for a request or a model, and reads a tenant or user from it by its facts."""
-        facts = function.facts
-        if may_overwrite(facts) or lists_owners(facts):
-            return True
-        reads = (*facts.keys.split(), *(row.name for row in facts.params)) if facts.qualname else ()
-        if not any(self.vocabulary.level(name) or name == "state" for name in reads):
-            bodies = facts.decorators and any(self.vocabulary.level(name) for name in facts.names.split())
-            if not bodies:
-                return False
-        return may_serve(facts) or self.entry(function) in ("route", "tool")
 
     def mark_effects(self, paths: Iterable[str], followed: Iterable[Function]) -> list[Function]:
         """The functions of some files that log content, write files or hand work over, the nested ones by the outermost.
@@ -290,7 +243,7 @@ class Flow:
     def concrete(self, function: Function) -> Function:
         """The implementation that stands for an abstract method: the first one that touches data."""
         rows = self.dispatch.implementations(function)
-        return next((row for row in rows if self.follows(row)), function)
+        return next((row for row in rows if self.near.follows(row)), function)
 
     def outermost(self, function: Function) -> Function:
         """The function whose flow holds this one: itself, or the one it is nested in."""
@@ -305,7 +258,7 @@ class Flow:
         if function.facts.parent or function in self._running or len(self._running) >= DEEPEST_SUMMARY:
             return None
         short = function.facts.end - function.facts.line <= HELPER_LINES and bool(function.facts.returned)
-        if not short and not self.follows(function):
+        if not self.near.follows(function) and not short:
             return None
         return self.flow_of(function)
 
@@ -317,6 +270,8 @@ class Flow:
         if body is None:
             self._summaries[function] = None
             return None
+        for row in (function, *self.project.nested(function)):
+            self.near.holds_data(row)  # asks for the receivers that only inference can tell
         self._running.append(function)
         try:
             result = self._analyze(function, body)

@@ -85,7 +85,7 @@ class Lookups:
             self._bind_session(receiver, given)
         building = {mark for mark in receiver.marks if mark.startswith(QUERY)}
         if building and isinstance(node.func, ast.Attribute):
-            for mark in building:
+            for mark in sorted(building):
                 self._extend(mark, node, given)
             self._guard(node, name, callee, receiver, given)
             return self._ended(receiver, given, name)
@@ -268,12 +268,12 @@ class Lookups:
             return None
         first = given.positional[0][0] if given.positional else CONSTANT
         if name in TAKES_MODEL and not origins(receiver):
-            for mark in first.marks:
+            for mark in sorted(first.marks):
                 if mark.startswith("model:"):
                     return self.models.get(mark[6:])
         if origins(receiver):
             return None
-        for mark in receiver.marks:
+        for mark in sorted(receiver.marks):
             if not mark.startswith("model:"):
                 continue
             model = self.models.get(mark[6:])
@@ -327,7 +327,7 @@ class Lookups:
 
     def _added(self, model: Model, node: ast.Call) -> frozenset[str]:
         """What the project adds to every plain query on a model: an ORM event, a default manager."""
-        by = self.run.flow.isolation.scopes(model.cls.name, path_of(node.func))
+        by = self.run.flow.scoping.scopes(model.cls.name, path_of(node.func))
         return frozenset({ADDED}) if by else NONE
 
     def _extend(self, mark: str, node: ast.Call, given: Arguments, begins: bool = False) -> None:

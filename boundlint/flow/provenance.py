@@ -74,7 +74,7 @@ class Claims(Sources):
 
     def on_branches(self, ends: Sequence[Environment], guarded: Sequence[bool]) -> None:
         """After an `if`: a name that one branch fills from the client and the other from the principal."""
-        for name in set(ends[0]).intersection(*ends[1:]):
+        for name in sorted(set(ends[0]).intersection(*ends[1:])):
             rows = [end[name] for end in ends]
             for row, is_guarded in zip(rows, guarded, strict=True):
                 mine = claims_in(row)

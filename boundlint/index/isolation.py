@@ -49,9 +49,7 @@ class Isolation:
 
     `parameters`, `identities` and `ambient` count functions: those that take a boundary by name, those with a
     parameter of an identity type, those that read it from a getter.  `factories` make a client or session from
-    a boundary, `schemas` choose the schema of a tenant, `events` add it to every ORM query, and `managers` are
-    Django managers that do.  `covered` gives for each scoped model (`path::qualname`) the manager attributes
-    through which it is scoped, "" for all queries on it.
+    a boundary, `schemas` choose the schema of a tenant.
     """
 
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -59,6 +57,16 @@ class Isolation:
     ambient: Mapping[str, int] = field(default_factory=dict)
     factories: tuple[Place, ...] = ()
     schemas: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scoping:
+    """What adds the boundary to queries that do not name it.
+
+    `events` add it to every ORM query, and `managers` are Django managers that do.  `covered` gives for each
+    scoped model (`path::qualname`) the manager attributes through which it is scoped, "" for all queries on it.
+    """
+
     events: tuple[Place, ...] = ()
     managers: tuple[Place, ...] = ()
     covered: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -77,64 +85,54 @@ class Isolation:
         return "the default manager" if DEFAULT in attributes else ""  # `get_object_or_404(Note)`
 
 
-DEFAULT = "*default*"  # stands in `Isolation.covered` for the manager that Django takes by itself
+DEFAULT = "*default*"  # stands in `Scoping.covered` for the manager that Django takes by itself
 
 
 def find_isolation(project: Project, receivers: Receivers, vocabulary: Vocabulary) -> Isolation:
-    """Work out how the project isolates."""
+    """Work out what of the project isolates, to be shown."""
     parameters: Counter[str] = Counter()
     identities: Counter[str] = Counter()
     ambient: Counter[str] = Counter()
-    events: list[tuple[Place, Function]] = []
     schemas: list[Place] = []
     factories: list[Place] = []
-    getters = _Getters(vocabulary)
     for function in project.all_functions():
         facts = function.facts
-        held = _held(facts, vocabulary)
+        held = [param.name for param in facts.params if vocabulary.is_strict(param.name)]
         parameters.update(held)
         for param in facts.params:
             if vocabulary.is_identity(param.annotation):
                 kinds = (name.rpartition(".")[2] for name in named_types(param.annotation))
                 identities.update(kind for kind in kinds if kind in vocabulary.types)
-        reads = {name for call in facts.calls if (name := getters[call])}
+        called = {call.rpartition(".")[2].strip("()[]") for call in facts.calls}
+        reads = {name for name in called if not name[:1].isupper() and vocabulary.is_getter(name)}
         ambient.update(reads)
-        if _is_event(facts) and _mentions(facts, vocabulary):
-            events.append((_place(project, function), function))
-        if any(name in facts.names for name in SCHEMA_NAMES) and SCHEMA_NAMES & set(facts.names.split()):
+        if SCHEMA_NAMES & set(facts.names.split()):
             schemas.append(_place(project, function))
         if (held or reads) and FACTORY.search(facts.name.lower()) and _makes_client(function, receivers):
             factories.append(_place(project, function))
-    managers = list(_managers(project, vocabulary))
     return Isolation(
         dict(parameters.most_common(MOST_SHOWN)),
         dict(identities.most_common(MOST_SHOWN)),
         dict(ambient.most_common(MOST_SHOWN)),
         tuple(factories),
         tuple(schemas),
-        tuple(place for place, _ in events),
-        tuple(_class_place(project, cls) for cls in managers),
-        _covered(project, vocabulary, [function for _, function in events], managers),
-        _every_query(project),
     )
 
 
-class _Getters(dict[str, str]):
-    """The getter that a call path calls, "" for any other call; each path is looked at once."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        self._vocabulary = vocabulary
-
-    def __missing__(self, call: str) -> str:
-        name = call.rpartition(".")[2].strip("()[]")
-        is_getter = not name[:1].isupper() and self._vocabulary.is_getter(name)
-        found = self[call] = name if is_getter else ""
-        return found
-
-
-def _held(facts: FunctionFacts, vocabulary: Vocabulary) -> list[str]:
-    return [param.name for param in facts.params if vocabulary.is_strict(param.name)]
+def find_scoping(project: Project, vocabulary: Vocabulary) -> Scoping:
+    """Work out what adds the boundary to the project's queries."""
+    events = [
+        function
+        for function in project.all_functions()
+        if _is_event(function.facts) and _mentions(function.facts, vocabulary)
+    ]
+    managers = list(_managers(project, vocabulary))
+    return Scoping(
+        tuple(_place(project, function) for function in events),
+        tuple(_class_place(project, cls) for cls in managers),
+        _covered(project, vocabulary, events, managers),
+        _every_query(project),
+    )
 
 
 def _mentions(facts: FunctionFacts, vocabulary: Vocabulary) -> bool:

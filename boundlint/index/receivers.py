@@ -74,16 +74,12 @@ class Receivers:
         self._bound: dict[Function, frozenset[str]] = {}
         self._callees: dict[tuple[Function, str], Callee] = {}
 
-    def stop_inferring(self) -> None:
-        """Ask no more: the processes that a run forks must not, or its budget and its answers would vary."""
-        self._infer = None
-
-    def callee(self, function: Function, path: str) -> Callee:
-        """What the call path means inside the function."""
+    def callee(self, function: Function, path: str, infer: bool = False) -> Callee:
+        """What the call path means inside the function; `infer` allows what costs most, if nobody has asked before."""
         key = (function, path)
         known = self._callees.get(key)
         if known is None:
-            known = self._callee(function, path)
+            known = self._callee(function, path, infer)
             self._callees[key] = known
         return known
 
@@ -117,7 +113,7 @@ class Receivers:
             return None
         return self.project.functions(function.path).get(function.facts.parent)
 
-    def _callee(self, function: Function, path: str) -> Callee:
+    def _callee(self, function: Function, path: str, infer: bool) -> Callee:
         receiver, method = split_path(path)
         if not receiver:
             return self._plain(function, path)
@@ -129,7 +125,7 @@ class Receivers:
         typed = self.type_of(function, receiver)
         if typed is not None:
             return self._method(typed, method)
-        inferred = self._infer(function, receiver, method) if self._infer is not None else None
+        inferred = self._infer(function, receiver, method) if infer and self._infer is not None else None
         if inferred is not None:
             return self._method(Typed(inferred, "medium"), method)
         if method in self.lookup.method_names:
