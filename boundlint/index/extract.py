@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from boundlint.index import logged
 from boundlint.index.facts import ClassFacts, Field, FileFacts, FunctionFacts, Param
+from boundlint.index.nodes import child_fields
 from boundlint.index.texts import kind_of
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -24,24 +26,24 @@ BOUNDARY_KEYWORD = re.compile(
 )
 
 
-def path_of(node: ast.AST | None) -> str:
+def path_of(node: Any) -> str:
     """The path text of an expression (see `boundlint.index.facts`); `?` where it is none."""
-    suffix: list[str] = []
+    suffix = ""
     while True:
-        if isinstance(node, ast.Name):
-            suffix.append(node.id)
-            return "".join(reversed(suffix))
-        if isinstance(node, ast.Attribute):
-            suffix.append("." + node.attr)
+        kind = type(node)
+        if kind is ast.Name:
+            return f"{node.id}{suffix}"
+        if kind is ast.Attribute:
+            suffix = f".{node.attr}{suffix}"
             node = node.value
         elif isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id == "cast" and len(node.args) == 2:
                 node = node.args[1]
                 continue
-            suffix.append("()")
+            suffix = "()" + suffix
             node = node.func
         elif isinstance(node, ast.Subscript):
-            suffix.append("[]")
+            suffix = "[]" + suffix
             node = node.value
         elif isinstance(node, (ast.Await, ast.NamedExpr, ast.YieldFrom)):
             node = node.value
@@ -50,8 +52,7 @@ def path_of(node: ast.AST | None) -> str:
         elif isinstance(node, ast.IfExp):
             node = node.body if not isinstance(node.body, ast.Constant) else node.orelse
         else:
-            suffix.append("?")
-            return "".join(reversed(suffix))
+            return "?" + suffix
 
 
 def extract(path: str, digest: str, source: str, tree: ast.Module) -> FileFacts:
@@ -185,7 +186,7 @@ class _Extractor:
         names = scope.names
         while stack:
             node = stack.pop()
-            kind = type(node)
+            kind: Any = type(node)
             if kind is ast.Name:
                 names.add(node.id)  # type: ignore[attr-defined]
                 continue
@@ -224,22 +225,23 @@ class _Extractor:
                 continue
             elif isinstance(node, ast.stmt):
                 self._binding(node, scope, attributes)
-            for name in node._fields:
+            for name in child_fields(kind):
                 value = getattr(node, name, None)
-                if isinstance(value, list):
-                    stack.extend(item for item in reversed(value) if isinstance(item, ast.AST))
-                elif isinstance(value, ast.AST):
+                if type(value) is list:
+                    stack += value[::-1]  # names in it, as those of `global`, have no fields
+                elif value is not None:
                     stack.append(value)
 
     @staticmethod
     def _call(node: ast.Call, scope: _Scope) -> None:
         """Remember a call; `to_thread(client.get, key)` calls the function that it is given, too."""
         path = path_of(node.func)
+        name = path.rpartition(".")[2]
         scope.calls.append(path)
         scope.call_lines.append(node.lineno)
-        if node.args and path.rpartition(".")[2] in KEY_READERS:
+        if node.args and name in KEY_READERS:
             _note_key(node.args[1 if path == "getattr" and len(node.args) > 1 else 0], scope)
-        if path.rpartition(".")[2] in logged.LEVELS:
+        if name in logged.LEVELS:
             scope.logged |= logged.mentioned(node)
         if path[:1].isupper() and node.keywords:
             root = re.split(r"[.(\[]", path, maxsplit=1)[0]
@@ -247,7 +249,7 @@ class _Extractor:
         elif node.args and isinstance(node.args[0], ast.Name) and node.args[0].id[:1].isupper():
             given = (row.arg for row in node.keywords if row.arg)
             scope.columns.setdefault(node.args[0].id, set()).update(("()", *given))
-        if DEFERS.search(path.rpartition(".")[2]):
+        if DEFERS.search(name):
             deferred = [
                 path_of(argument)
                 for argument in node.args[:2]

@@ -20,7 +20,7 @@ def children(node: ast.AST) -> list[ast.AST]:
     """
     found: list[ast.AST] = []
     kind: Any = type(node)
-    for name in _fields(kind):
+    for name in child_fields(kind):
         value = getattr(node, name, None)
         if type(value) is list:
             found += [item for item in value if isinstance(item, ast.AST)]
@@ -30,8 +30,9 @@ def children(node: ast.AST) -> list[ast.AST]:
 
 
 @lru_cache(maxsize=256)
-def _fields(kind: Any) -> tuple[str, ...]:
-    return tuple(name for name in kind._fields if name not in _LEAVES)
+def child_fields(kind: Any) -> tuple[str, ...]:
+    """The fields of a kind of node that hold nodes or lists of them; none for what is no kind of node."""
+    return tuple(name for name in getattr(kind, "_fields", ()) if name not in _LEAVES)
 
 
 def source_of(node: ast.AST) -> str:
