@@ -33,6 +33,7 @@ MODULES = (
     "lancedb",
     "openai_agents",
     "mem0",
+    "milvus",
     "llm",
     "http",
     "celery",

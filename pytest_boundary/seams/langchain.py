@@ -68,7 +68,7 @@ class _Watch(Watch):
         """A call in the words of every vector store."""
         given = dict(zip(self._names, args, strict=False)) | kwargs
         collection, *places = [*_own_places(store), ""]
-        places = [place for name in self._places for place in _several(given.get(name))] + places
+        places = [given[name] for name in self._places if given.get(name)] + places
         sent = [args, kwargs]
         if self.method in ("add_documents", "add_texts", "from_texts"):
             written = _written(given)

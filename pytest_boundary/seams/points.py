@@ -23,7 +23,7 @@ class Call:
     """One call in the words of every vector store.
 
     `collection` is what is searched, `places` the namespaces, partitions or store tenants around it: any of them may
-    be the boundary's own. `filters` are one for each search, `functions` those that the
+    be the boundary's own, each one of a list. `filters` are one for each search, `functions` those that the
     application wrote itself, beside them. `keys` are the ids of a call by id, which may carry the
     boundary as keys do. `payloads` are those of a write, None where it is none. `sent` is what the watcher looks
     into, on `surface`. A `free` call touches no content.
@@ -98,8 +98,10 @@ class Watch:
             return "free"
         levels = self.monitor.levels
         names = (call.collection,)
-        if any(place and carries(place, active, levels) for place in (call.collection, *call.places)):
-            return "scoped"
+        for place in (call.collection, *call.places):
+            names_of_place = place if isinstance(place, (list, tuple)) else [place]
+            if names_of_place and all(name and carries(name, active, levels) for name in names_of_place):
+                return "scoped"
         if call.keys:
             by_key = judge_keys(call.keys, active, levels, self.monitor.settings.delimiters, what="id")
             if by_key == "scoped":
