@@ -34,6 +34,7 @@ MODULES = (
     "openai_agents",
     "mem0",
     "milvus",
+    "pinecone",
     "llm",
     "http",
     "celery",

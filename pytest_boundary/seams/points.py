@@ -88,8 +88,9 @@ class Watch:
         if self.operation.effect != "read":
             return
         monitor = self.monitor
-        monitor.read(self.operation, result)
-        for payload in self._points(result):
+        found = list(self._points(result))
+        monitor.read(self.operation, [result, found])
+        for payload in found:
             if isinstance(payload, Mapping) and (owner := foreign_owner(payload, active, monitor.levels)):
                 monitor.foreign(self.operation, active, owner)
 
