@@ -27,6 +27,8 @@ from pytest_boundary.seams.pymongo_calls import CLIENT_METHODS, DATABASE_METHODS
 COLLECTION, DATABASE = "pymongo.collection.Collection", "pymongo.database.Database"
 SAMPLE = 20  # documents that are looked at in a collection that nobody has written to in this run
 
+HALVES, OLD = ("pymongo.synchronous", "pymongo.asynchronous"), "pymongo"  # one half until 4.8
+NEW = frozenset({"bulk_write", "cursor_command"})  # what clients and databases of old did not have
 LATE = "_boundlint_late"
 
 
@@ -253,12 +255,12 @@ class _Call:
 
 def _install_half(half: str, patcher: Patcher, watch: _Watch) -> None:
     """Watch one half of pymongo: its collections, databases and clients, and what their cursors give."""
-    prefix = "Async" if half == "asynchronous" else ""
+    prefix = "Async" if half.endswith("asynchronous") else ""
 
     def find_class(module: str, name: str) -> Any:
-        owner = getattr(sys.modules.get(f"pymongo.{half}.{module}"), prefix + name, None)
+        owner = getattr(sys.modules.get(f"{half}.{module}"), prefix + name, None)
         if owner is None:
-            raise patcher.broken(f"pymongo.{half}.{module}.{prefix}{name} not found")
+            raise patcher.broken(f"{half}.{module}.{prefix}{name} not found")
         return owner
 
     collection, cursor = find_class("collection", "Collection"), find_class("cursor", "Cursor")
@@ -272,10 +274,13 @@ def _install_half(half: str, patcher: Patcher, watch: _Watch) -> None:
     ):
         watching = _Methods(watch, KINDS[kind], methods, find, late=bool(prefix))
         for method in methods:
-            patcher.replace(owner, method, watching.make)
+            if method not in NEW or method in vars(owner) or half != OLD:
+                patcher.replace(owner, method, watching.make)
     for owner, method in ((cursor, "find"), (find_class("command_cursor", "CommandCursor"), "aggregate")):
         operation = _operation(f"{COLLECTION}.{method}", "read")
-        for name in ("next", "_next_batch", *(["try_next"] if "try_next" in vars(owner) else [])):
+        # before 4.9 `__next__` was the same function under another name, and there was no `to_list`
+        names = ("next", "__next__") if half == OLD else ("next", "_next_batch")
+        for name in (*names, *(["try_next"] if "try_next" in vars(owner) else [])):
             patcher.replace(owner, name, _fetching(watch, operation))
 
 
@@ -314,11 +319,15 @@ def _fetching(watch: _Watch, operation: Operation) -> Callable[[Any], Any]:
 def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Watch both halves, which share what is known of the collections."""
     watch = _Watch(patcher, monitor)
-    for half in ("synchronous", "asynchronous"):
+    halves = HALVES if HALVES[0] in sys.modules else (OLD,)
+    for half in halves:
         _install_half(half, patcher, watch)
     for name in ("InsertOne", "UpdateOne", "ReplaceOne", "DeleteOne"):
         slots = {slot for owner in getattr(module, name).__mro__ for slot in getattr(owner, "__slots__", ())}
-        needed = {"_namespace"} | ({"_doc"} if name == "InsertOne" else {"_filter"})
+        needed = {
+            "_doc" if name == "InsertOne" else "_filter",
+            *(() if halves == (OLD,) else ("_namespace",)),
+        }
         if not needed <= slots:
             raise patcher.broken(f"{name}.{min(needed - slots)} not found")
 
