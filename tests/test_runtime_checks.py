@@ -13,8 +13,9 @@ from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
 from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
 from pytest_boundary.checks.rows import foreign_in_value, foreign_owner
-from pytest_boundary.checks.sql import Sql, Verdicts, judge_sql
+from pytest_boundary.checks.sql import Sql, judge_sql
 from pytest_boundary.checks.sql_parse import NAME, named
+from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.config import DELIMITERS
 from pytest_boundary.levels import Levels, same_id
 from pytest_boundary.monitor import Missing
@@ -379,3 +380,52 @@ def test_a_member_of_an_enumeration_is_what_it_holds() -> None:
 def test_the_quick_look_at_a_key_never_says_more(key: str, wanted: str, delimiters: str) -> None:
     if plainly_scoped([key], Active({"tenant": wanted}), LEVELS, delimiters):
         assert has_component(key, wanted, delimiters)
+
+
+NAMED = {"acme-inc": "acme", "globex-inc": "globex"}
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "expected"),
+    [
+        ("o.slug = ?", ("acme-inc",), "scoped"),
+        ("o.slug = ? and t.id = 1", ("acme-inc",), "scoped"),
+        ("o.id = ?", ("acme",), "scoped"),
+        ("o.slug = ?", ("globex-inc",), "BND501"),
+        ("o.slug = ?", ("nobody",), "BND501"),
+        ("o.slug = ? or t.id = 1", ("acme-inc",), "BND501"),
+        ("o.slug != ?", ("acme-inc",), "BND501"),
+        ("o.slug like ?", ("acme-inc",), "BND501"),
+    ],
+)
+def test_a_tenant_by_another_name(text: str, parameters: tuple[object, ...], expected: str) -> None:
+    """The row of the table of tenants is looked up: where it is the boundary's, what joins it is bound."""
+    asked: list[tuple[str, str]] = []
+
+    def named(table: str, column: str, value: str) -> object:
+        asked.append((table, column))
+        return NAMED.get(value)
+
+    sql = f"select * from ticket t join organizations o on o.id = t.tenant_id where {text}"
+    columns = {**TABLES, "organizations": ("id", "slug")}.get
+    found = judge_sql(Sql(sql, parameters), ACME, LEVELS, columns, named=named)
+    assert (found.rule if isinstance(found, Missing) else found) == expected
+    assert set(asked) <= {("organizations", "slug")}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("select * from invite where token = ?", "free"),
+        ("select * from invite where token_hash = ? and used = 0", "free"),
+        ("delete from invite where api_key = ?", "free"),
+        ("select * from invite where token is not null", "BND501"),
+        ("select * from invite where token = ? or id = 1", "BND501"),
+        ("select * from invite where token_count = ?", "BND501"),
+        ("select * from invite i join ticket t on t.title = i.token where i.token = ?", "BND501"),
+    ],
+)
+def test_rows_that_a_secret_finds(text: str, expected: str) -> None:
+    columns = {**TABLES, "invite": ("id", "tenant_id", "token", "token_hash", "api_key", "token_count")}.get
+    found = judge_sql(Sql(text, ("s3cret",)), ACME, LEVELS, columns)
+    assert (found.rule if isinstance(found, Missing) else found) == expected

@@ -36,6 +36,18 @@ class Plan(models.Model):
 class Account(models.Model):  # a table of owners themselves, app_account
     tenant_id = models.CharField(max_length=20)
 
+class Workspace(models.Model):
+    id = models.CharField(max_length=20, primary_key=True)
+    slug = models.CharField(max_length=20)
+
+class Board(models.Model):
+    workspace = models.ForeignKey(Workspace, null=True, on_delete=models.CASCADE)
+    user_id = models.CharField(max_length=20, null=True)
+
+class Invitation(models.Model):
+    tenant_id = models.CharField(max_length=20)
+    token = models.CharField(max_length=20)
+
 class Ticket(models.Model):
     tenant_id = models.CharField(max_length=20)
     title = models.CharField(max_length=20, default="")
@@ -48,6 +60,13 @@ class Comment(models.Model):
 
 class Attachment(models.Model):  # its ticket alone says whose it is
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="attachments")
+"""
+WITH_REDIS = """
+from fakeredis import FakeConnection
+for name, backend in (("redis", "django.core.cache.backends.redis.RedisCache"), ("third", "django_redis.cache.RedisCache")):
+    CACHES[name] = {"BACKEND": backend, "LOCATION": f"redis://{name}:1/0", "OPTIONS": {}}
+CACHES["redis"]["OPTIONS"]["connection_class"] = FakeConnection
+CACHES["third"]["OPTIONS"]["CONNECTION_POOL_KWARGS"] = {"connection_class": FakeConnection}
 """
 BACKEND = """
 from django.core.cache.backends.locmem import LocMemCache
@@ -67,15 +86,17 @@ APP = """
     from django.db.models import Count, F, Q
     from django.shortcuts import get_object_or_404
     from boundlint.boundary import carry_context, cross_boundary
-    from app.models import Account, Attachment, Comment, Plan, Ticket, connect
+    from app.models import Account, Attachment, Board, Comment, Invitation, Plan, Ticket, Workspace, connect
 
     def seed():
         plan = Plan.objects.create(name="pro")
         Account.objects.create(tenant_id="acme")
+        Invitation.objects.create(tenant_id="acme", token="s3cret")
         for number, tenant in enumerate(("acme", "globex"), 1):
             ticket = Ticket.objects.create(id=number, tenant_id=tenant, title=tenant, plan=plan)
             Comment.objects.create(id=number, tenant_id=tenant, ticket=ticket)
             Attachment.objects.create(id=number, ticket=ticket)
+            Board.objects.create(workspace=Workspace.objects.create(id=tenant, slug=f"{tenant}-inc"))
         for statement in connection.ops.sequence_reset_sql(no_style(), [Ticket, Comment, Attachment]):
             with connection.cursor() as cursor:
                 cursor.execute(statement)
@@ -228,6 +249,18 @@ UNSCOPED = {
     "foreign row": ("foreign_row()", "BND501", "QuerySet.iterator"),
     "foreign lazily": ("foreign_lazily()", "BND501", "QuerySet.get"),
     "foreign from a cursor": ("raw(\"SELECT 'globex' AS tenant_id ORDER BY 1\")", "BND501", "execute"),
+    "slug of another": ('list(Board.objects.filter(workspace__slug="globex-inc"))', "BND501", "iterator"),
+    "slug of nobody": ('Board.objects.filter(workspace__slug="x").exists()', "BND501", "exists"),
+    "slug or": (
+        'Board.objects.filter(Q(workspace__slug="acme-inc") | Q(user_id="kim")).count()',
+        "BND501",
+        "count",
+    ),
+    "no slug": ("Board.objects.filter(workspace__slug__contains='acme').count()", "BND501", "count"),
+    "nobody's row of another user": ('Board.objects.create(user_id="lee")', "BND501", "create"),
+    "no secret": ("Invitation.objects.filter(id=1).exists()", "BND501", "QuerySet.exists"),
+    "foreign of a new object": ("Comment(tenant_id='acme', ticket_id=2).ticket", "BND501", "QuerySet.get"),
+    "comments of a made-up object": ("Ticket(id=2, tenant_id='acme').comments.count()", "BND501", "count"),
     "swallowed": ("swallowed()", "BND501", "QuerySet.count"),
     "early connect": (
         'connect(":memory:").execute("SELECT \'globex\' AS tenant_id").fetchall()',
@@ -243,6 +276,11 @@ SCOPED = {
     "subquery": "list(Attachment.objects.filter(ticket__in=own()))",
     "no owner": "Plan.objects.get()",
     "identity": "Account.objects.get()",
+    "slug": 'assert Board.objects.filter(workspace__slug="acme-inc").count() == 1',
+    "slug beside another condition": 'Board.objects.get(workspace__slug="acme-inc", user_id=None)',
+    "the user's own": 'Board.objects.create(user_id="kim")',
+    "secret": 'Invitation.objects.get(token="s3cret")',
+    "parent of a new object": "assert Comment(tenant_id='acme', ticket_id=1).ticket.title == 'acme'",
     "values": 'list(own().values("tenant_id").annotate(n=Count("comments")).order_by("n"))',
     "aggregate": 'own().aggregate(n=Count("id"))',
     "distinct": "own().distinct()[:5].count()",
@@ -282,10 +320,8 @@ def seeded(db):
 def body_of(calls: dict[str, str], head: str = SEEDED) -> str:
     lines = [head]
     for number, (name, call) in enumerate(calls.items()):
-        lines += [
-            f"def test_{number}_{name.replace(' ', '_').replace(',', '')}(request):",
-            indent(dedent(call), "    "),
-        ]
+        plain = "".join(letter if letter.isalnum() else "_" for letter in name)
+        lines += [f"def test_{number}_{plain}(request):", indent(dedent(call), "    ")]
     return "\n".join(lines) + "\n"
 
 
@@ -422,7 +458,7 @@ CACHED = """
     from django.template import engines
     from boundlint.boundary import carry_context
     from app.models import Ticket
-    ours = caches["ours"]
+    ours, redis, third = caches["ours"], caches["redis"], caches["third"]
 
     def fragment(text, **names):
         tags = "{% load cache %}{% cache 60 " + text + " %}x{% endcache %}"
@@ -462,6 +498,12 @@ UNSCOPED_KEYS = {
     "delete many": 'cache.delete_many(["acme:report", "report"])',
     "subclass": 'ours.get("report")',
     "another version": 'cache.get("report", version="acme2")',
+    "redis": 'redis.get("report")',
+    "many of redis": 'redis.set_many({"acme:a": 1, "report": 1})',
+    "django-redis": 'third.get("report")',
+    "many of django-redis": 'third.get_many(["acme:a", "report"])',
+    "foreign of redis": 'redis.get("acme:foreign")',
+    "foreign of django-redis": 'third.get("acme:foreign")',
     "made by hand": 'LocMemCache("x", {}).get("report")',
     "template": 'fragment("sidebar plan", plan="pro")',
     "thread": 'in_thread("report")',
@@ -487,17 +529,26 @@ SCOPED_KEYS = {
     "thread": 'in_thread("acme:report")',
     "async": "import asyncio; asyncio.run(aget('acme:report'))",
     "clear": "cache.clear()",
+    "time to live of django-redis": 'third.ttl("report")',
     "one access is one event": """
         ledger = request.getfixturevalue("boundary_ledger")
         cache.get_or_set("acme:x", lambda: Ticket.objects.filter(tenant_id="acme").count())
-        seen = [(access.client, n) for access, n in ledger.operations if access.verdict == "scoped"]
-        assert seen == [("django-cache", 1), ("django", 1)]""",
+        for store in (redis, third):
+            store.set("acme:x", 1)
+            store.get_many(["acme:x", "acme:y"])
+        seen = collections.Counter()
+        for access, n in ledger.operations:
+            seen[access.client, access.verdict] += n
+        assert {key: n for key, n in seen.items() if key[1] == "scoped"} == {
+            ("django-cache", "scoped"): 7, ("django", "scoped"): 1}, seen
+        assert ("redis", "scoped") not in seen""",
 }
 CACHE_SEEDED = """
+import collections
 from app.code import *
 @pytest.fixture(autouse=True)
 def seeded(db):
-    for store in (cache, ours):
+    for store in (cache, ours, redis, third):
         store.set("acme:foreign", {"tenant_id": "globex"})
         store.set("acme:object", [Ticket(tenant_id="globex")])
 """
@@ -506,7 +557,7 @@ def seeded(db):
 def test_cache_keys_and_values(project: Project) -> None:
     calls = {f"bad {name}": call for name, call in UNSCOPED_KEYS.items()}
     calls |= {f"good {name}": call for name, call in SCOPED_KEYS.items()}
-    result = run(project, body_of(calls, CACHE_SEEDED), app=CACHED)
+    result = run(project, body_of(calls, CACHE_SEEDED), app=CACHED, settings=WITH_REDIS)
     result.assert_outcomes(failed=len(UNSCOPED_KEYS), passed=len(SCOPED_KEYS))
     rules = [block.split()[0] for block in blocks(result)]
     assert rules == ["BND501" if "Ticket" in call else "BND401" for call in UNSCOPED_KEYS.values()]

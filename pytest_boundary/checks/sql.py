@@ -8,19 +8,20 @@ always holds, or through a join (or subquery) by id with a table that is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from boundlint.index.models import IDENTITY
 from pytest_boundary.active import Active
+from pytest_boundary.checks.sql_known import Named, by_secret, equalities
 from pytest_boundary.checks.sql_parse import Unparsable, parse
 from pytest_boundary.checks.sql_tree import Both, Compare, Either, Part, Predicate, Statement, Use, Value
+from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.levels import Levels, Owner, same_id
 from pytest_boundary.monitor import Judgement, Missing
 
 Columns = Callable[[str], "Sequence[str] | None"]  # of a table, None where it is not known
 LINK = re.compile(r"(?:^|_)(?:id|ids|uuid|guid|pk|key|slug)$", re.IGNORECASE)
-MAX_KNOWN = 2000  # statements of one schema, and values of one statement
 ANY_OWNER = Owner("", frozenset(), "")
 
 
@@ -44,86 +45,6 @@ class Sql:
         return self.parameters if self.many else (self.parameters,)
 
 
-class Verdicts:
-    """What statements were judged before: by text, boundary, and the values of the parameters that decided.
-
-    A judgement asks for few parameters, those that stand at an owner's column. Whichever others an execution has,
-    the same values of these lead to the same questions and to the same answer. It holds while the schema does.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, Hashable, bool], _Decided] = {}
-
-    def recall(self, text: str, parameters: Any, active: Active, by_key: bool) -> Judgement | None:
-        """The judgement of an execution like this one, None where there was none yet."""
-        decided = self._known.get((text, active.key, by_key))
-        if decided is None:
-            return None
-        place = decided.place
-        if place is not None:  # nearly always one value decides: the tenant's id
-            try:
-                found = decided.by_text.get(parameters[place])
-                if found is not None:
-                    return found
-            except (LookupError, TypeError):
-                return None
-        return decided.by_values.get(decided.values(parameters))
-
-    def keep(
-        self, text: str, parameters: Any, active: Active, by_key: bool, asked: Iterable[str], found: Judgement
-    ) -> None:
-        """Remember a judgement, which asked for the values of these parameters."""
-        if len(self._known) > MAX_KNOWN:
-            self._known.clear()
-        decided = self._known.setdefault((text, active.key, by_key), _Decided())
-        places = [_place(key, parameters) for key in asked]
-        if new := [place for place in places if place not in decided.asked]:
-            decided.asked = (*decided.asked, *new)
-            decided.place = decided.asked[0] if len(decided.asked) == 1 else None
-            decided.forget()
-        if len(decided.by_values) > MAX_KNOWN:
-            decided.forget()
-        values = decided.values(parameters)
-        if values is not None:
-            decided.by_values[values] = found
-            if decided.place is not None and isinstance(text := parameters[decided.place], str):
-                decided.by_text[text] = found
-
-    def clear(self) -> None:
-        """The schema has changed."""
-        self._known.clear()
-
-
-class _Decided:
-    """One statement in one boundary."""
-
-    __slots__ = ("asked", "by_text", "by_values", "place")
-
-    def __init__(self) -> None:
-        self.asked: tuple[str | int, ...] = ()
-        self.by_values: dict[Hashable, Judgement] = {}
-        self.place: str | int | None = None  # the only parameter that decides
-        self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
-
-    def forget(self) -> None:
-        self.by_values.clear()
-        self.by_text.clear()
-
-    def values(self, parameters: Any) -> Hashable:
-        """The values that decide, None where they cannot be looked up: one is missing, or is a list."""
-        try:
-            # 1, 1.0 and True are equal and not written alike
-            found = tuple([(value := parameters[place], value.__class__) for place in self.asked])
-            hash(found)
-            return found
-        except (LookupError, TypeError):
-            return None
-
-
-def _place(key: str, parameters: Any) -> str | int:
-    return key if isinstance(parameters, Mapping) or not key.isdigit() else int(key)
-
-
 def judge_sql(
     sql: Sql,
     active: Active,
@@ -132,11 +53,13 @@ def judge_sql(
     *,
     by_key: bool = False,
     verdicts: Verdicts | None = None,
+    named: Named | None = None,
 ) -> Judgement:
     """What the statement lacks. With `by_key` the client itself made it, from rows that were loaded before.
 
     A table is customers' data where one of its columns names an owner, unless it is a table of the owners
-    themselves (users, tenants). What cannot be parsed is not a pass. `verdicts` are those of this schema.
+    themselves (users, tenants). What cannot be parsed is not a pass. `verdicts` are those of this schema;
+    `named` looks up a tenant that a statement calls by another name than its id.
     """
     try:
         statement = parse(sql.text, sql.dialect, sql.style)
@@ -148,7 +71,7 @@ def judge_sql(
     for parameters in sql.parameter_sets if statement.parts else ():
         known = verdicts.recall(sql.text, parameters, active, by_key)
         if known is None:
-            judging = _Judging(statement, parameters, active, levels, columns, by_key)
+            judging = _Judging(statement, parameters, active, levels, columns, by_key, named)
             known = judging.judge()
             if None not in judging.columns.values():  # else a table is not there yet
                 verdicts.keep(sql.text, parameters, active, by_key, judging.asked, known)
@@ -193,7 +116,9 @@ class _Judging:
         levels: Levels,
         columns: Columns,
         by_key: bool,
+        named: Named | None,
     ) -> None:
+        self.named = named
         self.parts = statement.parts
         self.parameters = parameters
         self.active = active
@@ -211,7 +136,8 @@ class _Judging:
         wanted: dict[Use, tuple[Owner, ...]] = {}
         for part in self.parts:
             for use in part.uses:
-                if owners := self._owners(use, part):
+                owners = () if by_secret(part, use) else self._owners(use, part)
+                if owners:
                     wanted[use] = owners
         if not wanted:
             return "free"
@@ -249,7 +175,12 @@ class _Judging:
                 if all(self._binds(part, use, owner) for owner in wanted.get(use, (ANY_OWNER,))):
                     bound.add(use)
             links += self._links(number, part)
+        starts = {start for start, _ in links}
         free = {use for part in self.parts for use in part.uses if use not in wanted}
+        for use in free & starts:
+            if self._is_tenant(self.parts[use.part], use):
+                bound.add(use)
+        free -= bound
         grown = True
         while grown:
             grown = False
@@ -268,6 +199,20 @@ class _Judging:
                         bound.add(holder)
                         grown = True
         return bound
+
+    def _is_tenant(self, part: Part, use: Use) -> bool:
+        """Whether the only row of a table of owners that is met is the tenant itself: by its id, slug or domain."""
+        if not self.active.ids or self.levels.rank(f"{use.table.removesuffix('s')}_id")[0] == "user":
+            return False
+        wanted = self.active.ids[self.levels.required_for(self.active.ids)[0]]
+        for compare in equalities(part, use):
+            known, value = self._value(compare.values[0])
+            if known and compare.column != "id":
+                named = self.named if isinstance(value, str) else None
+                value = named(use.table, compare.column, value) if named is not None else None
+            if known and value is not None and same_id(value, wanted):
+                return True
+        return False
 
     def _links(self, number: int, part: Part) -> Iterable[tuple[Use, Use]]:
         for link in part.links:
@@ -326,8 +271,24 @@ class _Judging:
             )
         return all(
             any(position < len(row) and self._equals(owner)(row[position]) for position in positions)
+            or self._users_own(names, positions, row)
             for row in part.values
         )
+
+    def _users_own(self, names: Sequence[str], positions: Sequence[int], row: Sequence[Value]) -> bool:
+        """Whether a new row says that it is no tenant's (NULL), and that it is the boundary's user's."""
+        user = self.active.ids.get("user")
+        return (
+            user is not None
+            and all(position < len(row) and self._is_null(row[position]) for position in positions)
+            and any(
+                self.levels.rank(name.lower())[0] == "user" and same_id(self._value(value)[1], user)
+                for name, value in zip(names, row, strict=False)
+            )
+        )
+
+    def _is_null(self, value: Value) -> bool:
+        return value.kind == "parameter" and not self._value(value)[0]
 
     def _equals(self, owner: Owner) -> Callable[[Value], bool]:
         def equals(value: Value) -> bool:

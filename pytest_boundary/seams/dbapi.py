@@ -7,13 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from boundlint.index.models import IDENTITY
 from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import Places, foreign_in_rows
-from pytest_boundary.checks.sql import Sql, Verdicts, defines, judge_sql, tables
+from pytest_boundary.checks.sql import Sql, defines, judge_sql, tables
+from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.levels import Levels
 from pytest_boundary.monitor import Judgement, Monitor, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
+PLAIN, VALUE = (
+    re.compile(r"[a-z_]\w*$"),
+    re.compile(r"[\w.@+ -]{1,200}$"),
+)  # written into a statement as they are
 ROLE = re.compile(r"\s*(?:set|reset)\s+(?:local\s+|session\s+)*(?:role|authorization)\b", re.IGNORECASE)
 EFFECTS = {"insert": "write", "replace": "write", "update": "write", "merge": "write", "delete": "delete"}
 
@@ -63,6 +69,23 @@ class Schema:
             found = () if secured else tuple(str(row[1]) for row in rows)
             self._columns[table] = found
         return found
+
+    def of_owners(self, table: str) -> bool:
+        """Whether a table is that of tenants or users themselves."""
+        return IDENTITY.match("".join(word.capitalize() for word in table.split("_"))) is not None
+
+    def named(self, table: str, column: str, value: str, dialect: str, query: Query) -> object:
+        """The id of the one owner whose row holds a value, None where there is none, or more."""
+        if not (self.of_owners(table) and PLAIN.match(table) and PLAIN.match(column) and VALUE.match(value)):
+            return None
+        names = Schema.columns(self, table, dialect, query) or ()
+        if column not in names or "id" not in names:
+            return None
+        try:
+            found = list(query(f"SELECT id FROM {table} WHERE {column} = '{value}'"))
+        except Exception:  # the user's statement tells
+            return None
+        return found[0][0] if len(found) == 1 else None
 
     def knows(self, table: str) -> bool:
         """Whether the columns of a table were asked for."""
@@ -114,8 +137,12 @@ def before(
         finally:
             monitor.claimed.reset(token)
 
+    def named(table: str, column: str, value: str) -> object:
+        with monitor.claiming():
+            return schema.named(table, column, value, sql.dialect, query)
+
     def judge(active: Active) -> Judgement:
-        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key, verdicts=verdicts)
+        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key, verdicts=verdicts, named=named)
 
     schema.style = (sql.dialect, sql.style)
     active = monitor.before(operation, judge, lambda: _shown(sql.text, schema))

@@ -62,14 +62,16 @@ class _Schema(dbapi.Schema):
         super().__init__()
         self._models: dict[str, str] = {}
 
-    def columns(self, table: str, dialect: str, query: dbapi.Query) -> tuple[str, ...] | None:
-        """None of an owner for a table of owners: `crm_account` is the table of `Account`."""
+    def of_owners(self, table: str) -> bool:
+        """`crm_account` is the table of `Account`."""
         apps = sys.modules["django.apps"].apps
         if apps.ready and not self._models:
             self._models = {m._meta.db_table.lower(): m.__name__ for m in apps.get_models()}
-        if IDENTITY.match(self._models.get(table, "")):
-            return ()
-        return super().columns(table, dialect, query)
+        return IDENTITY.match(self._models.get(table, "")) is not None or super().of_owners(table)
+
+    def columns(self, table: str, dialect: str, query: dbapi.Query) -> tuple[str, ...] | None:
+        """None of an owner for a table of the owners themselves."""
+        return () if self.of_owners(table) else super().columns(table, dialect, query)
 
 
 class _Watch:
@@ -151,8 +153,9 @@ class _Watch:
         if origin.by_key or not origin.instances:
             return origin.by_key
         # a related manager: what hangs on an object of the boundary is the boundary's, by whatever foreign key
-        names = _loaded(origin.instances[0])
-        return bool(self.monitor.levels.owners(names, active.ids)) or _by_primary_key(origin.queryset)
+        (instance,) = origin.instances
+        owned = not instance._state.adding and self.monitor.levels.owners(_loaded(instance), active.ids)
+        return bool(owned) or _by_primary_key(origin.queryset)
 
     def _origin(self, frame: FrameType | None) -> _Origin:
         """Walk from a hook outwards, as far as Django's own frames reach."""
@@ -188,8 +191,7 @@ class _Watch:
             found.target = f"{OWNERS[QUERIES]}.iterator"
         if not found.by_key and found.queryset is not None:
             instance = found.queryset._hints.get("instance")
-            if instance is not None and not instance._state.adding:
-                found.instances = (instance,)
+            found.instances = () if instance is None else (instance,)
         return found
 
     def _queries(self, found: _Origin, frame: FrameType, collecting: bool) -> bool:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +26,7 @@ METHODS = (
     *("has_key", "touch", "incr", "decr", "incr_version", "decr_version"),
 )
 # Django's own sessions go by a key that nobody guesses; rates are counted for everybody.
-SESSIONS = "django.contrib.sessions."
+FREE_CALLERS = ("django.contrib.sessions.", "rest_framework.throttling", "django_ratelimit.")
 RATE = re.compile(r"(?:^|[^a-z])(?:throttle|throttling|rate[_-]?limit|ratelimit)(?:[^a-z]|$)")
 FRAGMENT = "template.cache."
 MAX_FRAGMENTS = 5000
@@ -58,15 +58,15 @@ class _Watch:
             for method in METHODS:
                 found = vars(owner).get(method)
                 if found is not None and getattr(found, MARK, None) is not self.patcher:
-                    self.patcher.replace(owner, method, self._method)
+                    self.patcher.replace(owner, method, partial(self._method, method))
 
-    def _method(self, original: Any) -> Any:
-        target = f"{BASE}.{original.__name__}"
+    def _method(self, name: str, original: Any) -> Any:
+        target = f"{BASE}.{name}"
         operation = catalog.operation(
             "django-cache", target, "cache", "" if target in catalog.entries() else "write"
         )
         free = operation.effect in catalog.FREE_EFFECTS
-        monitor, call, lazy = self.monitor, self.call, original.__name__ == "get_or_set"
+        monitor, call, lazy = self.monitor, self.call, name == "get_or_set"
 
         @wraps(original)
         def method(cache: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +77,7 @@ class _Watch:
             args = tuple(map(prepared, args))
             kwargs = {name: prepared(value) for name, value in kwargs.items()}
             caller = str(sys._getframe(1).f_globals.get("__name__", ""))
-            inner = call.set(_Call(operation, free or caller.startswith(SESSIONS)))
+            inner = call.set(_Call(operation, free or caller.startswith(FREE_CALLERS)))
             token = monitor.claimed.set(False)
             try:
                 result = original(cache, *args, **kwargs)
@@ -136,7 +136,20 @@ class _Watch:
             self._guarded(self._judge, key)
             return key
 
+        make_and_validate_key.watch = self  # type: ignore[attr-defined]
         return make_and_validate_key
+
+    def make_redis_key(self, original: Any) -> Any:
+        """The same for django-redis, below whose further methods the redis client is watched."""
+
+        def make_key(client: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            key = original(client, *args, **kwargs)
+            if self.call.get() is not None:
+                self._guarded(self._judge, str(key))
+            return key
+
+        return make_key
 
     def _judge(self, key: str) -> None:
         """Judge one key, each once in a call: `get_or_set` makes it three times."""
@@ -239,8 +252,19 @@ def install_fragments(module: ModuleType, patcher: Patcher, monitor: Monitor) ->
     patcher.replace(module, "make_template_fragment_key", make)
 
 
+def install_redis(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
+    """django-redis makes its keys itself."""
+    base = sys.modules["django.core.cache.backends.base"].BaseCache
+    watch = vars(base)["make_and_validate_key"].watch
+    patcher.replace(module.DefaultClient, "make_key", watch.make_redis_key)
+
+
 SEAM = Seam(
     "django-cache",
     "django",
-    {"django.core.cache.backends.base": install, "django.core.cache.utils": install_fragments},
+    {
+        "django.core.cache.backends.base": install,
+        "django.core.cache.utils": install_fragments,
+        "django_redis.client.default": install_redis,
+    },
 )

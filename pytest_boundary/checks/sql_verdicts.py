@@ -1,0 +1,91 @@
+"""What statements were judged before, so that the same question is not asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+from pytest_boundary.active import Active
+from pytest_boundary.monitor import Judgement
+
+MAX_KNOWN = 2000  # statements of one schema, and values of one statement
+
+
+class Verdicts:
+    """What statements were judged before: by text, boundary, and the values of the parameters that decided.
+
+    A judgement asks for few parameters, those that stand at an owner's column. Whichever others an execution has,
+    the same values of these lead to the same questions and to the same answer. It holds while the schema does.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Hashable, bool], _Decided] = {}
+
+    def recall(self, text: str, parameters: Any, active: Active, by_key: bool) -> Judgement | None:
+        """The judgement of an execution like this one, None where there was none yet."""
+        decided = self._known.get((text, active.key, by_key))
+        if decided is None:
+            return None
+        place = decided.place
+        if place is not None:  # nearly always one value decides: the tenant's id
+            try:
+                found = decided.by_text.get(parameters[place])
+                if found is not None:
+                    return found
+            except (LookupError, TypeError):
+                return None
+        return decided.by_values.get(decided.values(parameters))
+
+    def keep(
+        self, text: str, parameters: Any, active: Active, by_key: bool, asked: Iterable[str], found: Judgement
+    ) -> None:
+        """Remember a judgement, which asked for the values of these parameters."""
+        if len(self._known) > MAX_KNOWN:
+            self._known.clear()
+        decided = self._known.setdefault((text, active.key, by_key), _Decided())
+        places = [_place(key, parameters) for key in asked]
+        if new := [place for place in places if place not in decided.asked]:
+            decided.asked = (*decided.asked, *new)
+            decided.place = decided.asked[0] if len(decided.asked) == 1 else None
+            decided.forget()
+        if len(decided.by_values) > MAX_KNOWN:
+            decided.forget()
+        values = decided.values(parameters)
+        if values is not None:
+            decided.by_values[values] = found
+            if decided.place is not None and isinstance(text := parameters[decided.place], str):
+                decided.by_text[text] = found
+
+    def clear(self) -> None:
+        """The schema has changed."""
+        self._known.clear()
+
+
+class _Decided:
+    """One statement in one boundary."""
+
+    __slots__ = ("asked", "by_text", "by_values", "place")
+
+    def __init__(self) -> None:
+        self.asked: tuple[str | int, ...] = ()
+        self.by_values: dict[Hashable, Judgement] = {}
+        self.place: str | int | None = None  # the only parameter that decides
+        self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
+
+    def forget(self) -> None:
+        self.by_values.clear()
+        self.by_text.clear()
+
+    def values(self, parameters: Any) -> Hashable:
+        """The values that decide, None where they cannot be looked up: one is missing, or is a list."""
+        try:
+            # 1, 1.0 and True are equal and not written alike
+            found = tuple([(value := parameters[place], value.__class__) for place in self.asked])
+            hash(found)
+            return found
+        except (LookupError, TypeError):
+            return None
+
+
+def _place(key: str, parameters: Any) -> str | int:
+    return key if isinstance(parameters, Mapping) or not key.isdigit() else int(key)
