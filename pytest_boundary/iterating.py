@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, nullcontext
 from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Any
 
-from pytest_boundary import UnscopedAccess
-
 if TYPE_CHECKING:
     from pytest_boundary.patching import After, Before, Patcher
+
+Claiming = Callable[[], AbstractContextManager[None]]
+End = Callable[[Any, Any], Any]
 
 
 def around(original: Any, before: Before, after: After | None, patcher: Patcher, claims: bool) -> Any:
@@ -20,22 +21,9 @@ def around(original: Any, before: Before, after: After | None, patcher: Patcher,
     With `claims` the clients below are not judged while the next item is made.
     """
     claimed = patcher.monitor.claimed
-    held = claimed if claims else None
-
-    def guarded(hook: Callable[..., Any], *given: Any) -> Any:
-        __tracebackhide__ = True
-        try:
-            return hook(*given)
-        except UnscopedAccess:
-            raise
-        except Exception as error:
-            patcher.monitor.fault(patcher.seam, error)
-            return None
-
-    def end(state: Any, item: Any) -> None:
-        __tracebackhide__ = True
-        if state is not None and after is not None:
-            guarded(after, state, item)
+    claiming: Claiming = patcher.monitor.claiming if claims else nullcontext
+    begin = patcher.guarded(before)
+    end = patcher.guarded(after) if after is not None else None
 
     if isasyncgenfunction(original):
 
@@ -44,8 +32,8 @@ def around(original: Any, before: Before, after: After | None, patcher: Patcher,
             __tracebackhide__ = True
             if claimed.get():
                 return original(instance, *args, **kwargs)  # type: ignore[no-any-return]
-            state = guarded(before, instance, args, kwargs)
-            return _aitems(original(instance, *args, **kwargs), state, end, held)
+            state = begin(instance, args, kwargs)
+            return _aitems(original(instance, *args, **kwargs), state, end, claiming)
 
         return acalling
 
@@ -54,46 +42,39 @@ def around(original: Any, before: Before, after: After | None, patcher: Patcher,
         __tracebackhide__ = True
         if claimed.get():
             return original(instance, *args, **kwargs)  # type: ignore[no-any-return]
-        state = guarded(before, instance, args, kwargs)
-        return _items(original(instance, *args, **kwargs), state, end, held)
+        state = begin(instance, args, kwargs)
+        return _items(original(instance, *args, **kwargs), state, end, claiming)
 
     return calling
 
 
-End = Callable[[Any, Any], None]
-
-
-def _items(items: Any, state: Any, end: End, claimed: ContextVar[bool] | None) -> Iterator[Any]:
+def _items(items: Any, state: Any, end: End | None, claiming: Claiming) -> Iterator[Any]:
     __tracebackhide__ = True
     try:
         while True:
-            token = claimed.set(True) if claimed is not None else None
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            finally:
-                if claimed is not None and token is not None:
-                    claimed.reset(token)
-            end(state, item)
+            with claiming():
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            if end is not None and state is not None:
+                end(state, item)
             yield item
     finally:
         items.close()
 
 
-async def _aitems(items: Any, state: Any, end: End, claimed: ContextVar[bool] | None) -> AsyncIterator[Any]:
+async def _aitems(items: Any, state: Any, end: End | None, claiming: Claiming) -> AsyncIterator[Any]:
     __tracebackhide__ = True
     try:
         while True:
-            token = claimed.set(True) if claimed is not None else None
-            try:
-                item = await anext(items)
-            except StopAsyncIteration:
-                return
-            finally:
-                if claimed is not None and token is not None:
-                    claimed.reset(token)
-            end(state, item)
+            with claiming():
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            if end is not None and state is not None:
+                end(state, item)
             yield item
     finally:
         await items.aclose()

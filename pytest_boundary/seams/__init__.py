@@ -35,6 +35,7 @@ MODULES = (
     "mem0",
     "milvus",
     "pinecone",
+    "weaviate",
     "llm",
     "http",
     "celery",

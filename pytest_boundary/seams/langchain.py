@@ -18,7 +18,7 @@ from pytest_boundary.checks import documents, expressions
 from pytest_boundary.checks.filters import NOTHING, All, Filter, Other
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.patching import Patcher
-from pytest_boundary.seams import Seam, qdrant
+from pytest_boundary.seams import Seam, qdrant, weaviate
 from pytest_boundary.seams.points import Call, Watch
 
 STORE = "langchain_core.vectorstores.VectorStore"
@@ -37,7 +37,7 @@ WRITE_FIX = 'metadatas=[{…, "tenant_id": …}]'
 
 
 def translate(condition: Any) -> Filter:
-    """A filter of any store: a document, an expression, a model of qdrant."""
+    """A filter of any store: a document, an expression, a model of qdrant or weaviate."""
     if condition is None or (isinstance(condition, Mapping) and not condition):
         return NOTHING
     if isinstance(condition, Mapping):
@@ -46,6 +46,8 @@ def translate(condition: Any) -> Filter:
         return expressions.translate(condition)
     if hasattr(condition, "must"):
         return qdrant.translate(condition)
+    if hasattr(condition, "operator"):
+        return weaviate.translate(condition)
     return Other()
 
 

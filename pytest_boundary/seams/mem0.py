@@ -114,13 +114,11 @@ class _Watch:
         names = (collection,)
         if collection and carries(collection, active, self.monitor.levels):
             return "scoped"
-        token = self.monitor.claimed.set(True)
-        try:
-            found = memory.vector_store.get(vector_id=memory_id)
-        except Exception:  # no such id: the call itself says so
-            found = None
-        finally:
-            self.monitor.claimed.reset(token)
+        with self.monitor.claiming():
+            try:
+                found = memory.vector_store.get(vector_id=memory_id)
+            except Exception:  # no such id: the call itself says so
+                found = None
         if found is None:
             return "free"
         payload = getattr(found, "payload", None) or {}
