@@ -80,8 +80,9 @@ def _installer(client: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
         for name, part in (body or {}).items() if isinstance(body, dict) else (("", body),):
             surface = EMBEDDINGS if options.url.endswith("/embeddings") else SURFACES.get(name, REQUEST)
             monitor.watcher.surface(part, surface, operation)
-        # no content that can be read only once
-        content = options.content if isinstance(options.content, (bytes, bytearray)) else None
+        content = getattr(options, "content", None)  # newer versions take bytes as they are
+        if not isinstance(content, (bytes, bytearray)):  # it may be read only once
+            content = None
         monitor.watcher.surface([options.extra_json, options.files, content], REQUEST, operation)
         return operation
 
