@@ -71,6 +71,14 @@ UNSCOPED = {
     "one of two prefetches": (
         "search(prefetch=[Prefetch(query=[1.0, 0.0], filter=own()), Prefetch(query=[1.0, 0.0])])"
     ),
+    "nested prefetches": (
+        "search(prefetch=[Prefetch(prefetch=[Prefetch(query=[1.0, 0.0], filter=own()), Prefetch(query=[1.0, 0.0])],"
+        " query=[1.0, 0.0])])"
+    ),
+    "one of a batch": (
+        'client.query_batch_points("notes", [models.QueryRequest(query=[1.0, 0.0], filter=own()),'
+        " models.QueryRequest(query=[1.0, 0.0])])"
+    ),
     "scroll": 'client.scroll("notes")',
     "count": 'client.count("notes")',
     "by id": 'client.retrieve("notes", [1])',
@@ -91,6 +99,17 @@ SCOPED = {
     "dotted": 'search(Filter(must=[FieldCondition(key="metadata.tenant_id", match=MatchValue(value="acme"))]))',
     "collection": 'search(collection="acme_notes")',
     "prefetches": "search(prefetch=[Prefetch(query=[1.0, 0.0], filter=own())])",
+    "nested prefetches": (
+        "search(prefetch=[Prefetch(prefetch=[Prefetch(query=[1.0, 0.0], filter=own())], query=[1.0, 0.0])])"
+    ),
+    "prefetch in a batch": (
+        'client.query_batch_points("notes", [models.QueryRequest(query=[1.0, 0.0],'
+        " prefetch=[Prefetch(query=[1.0, 0.0], filter=own())])])"
+    ),
+    "prefetch in groups": (
+        'client.query_points_groups("notes", group_by="tenant_id", query=[1.0, 0.0],'
+        " prefetch=[Prefetch(query=[1.0, 0.0], filter=own())])"
+    ),
     "outer filter": "search(own(), prefetch=[Prefetch(query=[1.0, 0.0])])",
     "scroll": 'client.scroll("notes", own())',
     "count": 'client.count("notes", count_filter=own())',

@@ -11,7 +11,7 @@ from pytest_boundary.checks.documents import translate
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
-from pytest_boundary.seams.points import Call, Describe, Watch
+from pytest_boundary.seams.points import Call, Describe, Watch, several
 
 READS = ("query", "get", "search", "peek")
 WRITES = ("add", "upsert")
@@ -33,16 +33,16 @@ def _describe(method: str) -> Describe:
         if method == "count":  # a number, and no filter is possible
             return Call(name, places, free=True)
         if method in WRITES:
-            sent, metadatas = [args, kwargs], _several(value("metadata", args, kwargs))
-            number = len(_several(value("id", args, kwargs)))
+            sent, metadatas = [args, kwargs], several(value("metadata", args, kwargs))
+            number = len(several(value("id", args, kwargs)))
             written = [metadata or {} for metadata in metadatas]
             written += [{}] * (number - len(written))
             return Call(name, places, payloads=written, sent=sent, surface="vector write")
-        ids = _several(value("id", args, kwargs))
+        ids = several(value("id", args, kwargs))
         if method == "update":
             return Call(name, places, keys=ids, sent=[args, kwargs], surface="vector write")
         if method == "search":
-            searches = _several(value("filter", args, kwargs))
+            searches = several(value("filter", args, kwargs))
             wheres = [_where(getattr(search, "_where", None)) for search in searches]
         else:
             wheres = [_where(value("filter", args, kwargs))]
@@ -62,12 +62,6 @@ def _describe(method: str) -> Describe:
 def _where(condition: Any) -> Any:
     """A condition of `search` is an object that writes itself as a document."""
     return condition.to_dict() if hasattr(condition, "to_dict") else condition
-
-
-def _several(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _metadatas(result: Any) -> Iterator[Any]:

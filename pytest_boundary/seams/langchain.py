@@ -19,7 +19,7 @@ from pytest_boundary.checks.filters import NOTHING, All, Filter, Other
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, qdrant, weaviate
-from pytest_boundary.seams.points import Call, Watch
+from pytest_boundary.seams.points import Call, Watch, several
 
 STORE = "langchain_core.vectorstores.VectorStore"
 SEARCH = re.compile(r"a?(?:similarity_search|max_marginal_relevance_search|search$|get_by_ids$)")
@@ -82,7 +82,7 @@ class _Watch(Watch):
             tuple(places),
             filters=[All(tuple(map(translate, conditions)))] if conditions else [NOTHING],
             functions=[condition for condition in conditions if callable(condition)],
-            keys=_several(given.get("ids")),
+            keys=several(given.get("ids")),
             sent=query,
             surface="embeddings input" if query is not None else "",
         )
@@ -112,12 +112,6 @@ def _written(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     texts = given.get("texts")
     number = len(texts) if isinstance(texts, (list, tuple)) else 1
     return [*metadatas, *([{}] * (number - len(metadatas)))]
-
-
-def _several(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _metadatas(result: Any) -> Iterator[Any]:

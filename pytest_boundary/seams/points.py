@@ -51,6 +51,13 @@ Describe = Callable[[Any, tuple[Any, ...], dict[str, Any]], Call]
 Points = Callable[[Any], Iterable[Any]]
 
 
+def several(value: Any) -> list[Any]:
+    """What clients take as one or as many, as many."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 class Watch:
     """The hooks around one method. `describe` reads the call, `points` gives the records of its result."""
 
