@@ -290,6 +290,47 @@ def test_surfaces(project: Project) -> None:
     project(APP, surface_tests(uses, whose="first"), bare=True).assert_outcomes(passed=len(uses))
 
 
+def test_a_job_that_is_declared_goes_without(project: Project) -> None:
+    app = """
+        import sqlite3
+        from celery import Celery
+        from boundlint.boundary import boundary_scope, cross_boundary
+        from pytest_boundary.fixtures import make
+
+        database = sqlite3.connect(":memory:")
+        eager = Celery("eager", set_as_current=False)
+        eager.conf.update(task_always_eager=True, task_eager_propagates=True)
+        LOAD = "SELECT id, tenant_id, total FROM invoices WHERE id = ?"
+
+        @eager.task(name="send")
+        def send(invoice):
+            with cross_boundary("whose job this is"):
+                _, tenant, total = database.execute(LOAD, (invoice,)).fetchone()
+            with boundary_scope(make(tenant=tenant)):
+                return total
+
+        @eager.task(name="send_at_once")
+        def send_at_once(invoice):
+            return database.execute(LOAD, (invoice,)).fetchone()
+    """
+    body = """
+        @pytest.fixture(autouse=True, scope="module")
+        def seeded():
+            code.database.execute("CREATE TABLE invoices (id, tenant_id, total)")
+            code.database.execute("INSERT INTO invoices VALUES (1, 'acme', 9)")
+        def test_it():
+            assert code.send.delay(1).get() == 9
+        def test_the_record_is_looked_up_without_a_word():
+            code.send_at_once.delay(1)
+    """
+    ini = '[tool.pytest.ini_options]\nasyncio_default_fixture_loop_scope = "function"\nboundary_shared = ["send* # the record says whose it is"]\n'
+    result = project(app, body, files={"pyproject.toml": ini})
+    result.assert_outcomes(passed=1, failed=1)
+    assert blocks(result)[0].startswith(
+        "BND603 boundary lost on the way into a job, before a database read — app/code.py:"
+    )
+
+
 def test_no_boundary(project: Project) -> None:
     body = """
         def test_it():
