@@ -10,11 +10,12 @@ from typing import Any
 from boundlint.index.models import IDENTITY
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, fields, holds
-from pytest_boundary.levels import Levels
+from pytest_boundary.levels import Levels, Owner
 from pytest_boundary.monitor import Judgement, Missing
 
 ID = re.compile(r"(?:^|[._])(?:_?id|ids|uuid|guid|key|slug)$", re.IGNORECASE)
 # Stages behind which a `$match` still speaks of the documents of the collection, and of all that were found.
+NOBODY = Owner("", frozenset(), "")  # stands for the owner where no boundary is active
 KEEPS = frozenset("$match $sort $unwind $addFields $set $unset $project $lookup $graphLookup $search".split())
 
 
@@ -150,49 +151,55 @@ def judge_parts(
     """Each part of a call. A collection is customers' data where a document of it names an owner."""
     judged: Judgement = "free"
     for part in parts:
-        found = _judge_part(part, active, levels, {*known.get(part.collection, ()), *part.names()})
+        found = _judge_part(part, active, levels, frozenset((*known.get(part.collection, ()), *part.names())))
         if isinstance(found, Missing):
             return found
         judged = "scoped" if "scoped" in (found, judged) else "free"
     return judged
 
 
-def _judge_part(part: Part, active: Active, levels: Levels, names: set[str]) -> Judgement:
-    plain = {
-        name.rpartition(".")[2] for name in names if "." not in name or levels.rank(last(name))[0] == "tenant"
-    }
-    identity = IDENTITY.match("".join(word.capitalize() for word in part.name.split("_")))
-    if identity or part.name.startswith("system.") or not levels.owned(plain):
-        return "free"
+def _judge_part(part: Part, active: Active, levels: Levels, names: frozenset[str]) -> Judgement:
+    key = (part.name, names)
+    owners: tuple[Owner, ...] | None = active.memo.get(key)
+    if owners is None:
+        owners = active.memo[key] = _owners(part.name, active, levels, names)
     shown = (part.name, part.collection, f"collection {part.name}")
-    if not active.ids:
-        return Missing(f"nothing binds collection {part.name!r} to a boundary", shown)
-    required = (*levels.required_for(active.ids), "workspace", "user")
-    judged: Judgement = "free"
-    for owner in levels.owners(plain, active.ids):
-        if owner.level not in required:
-            continue
+    for owner in owners:
+        if owner is NOBODY:
+            return Missing(f"nothing binds collection {part.name!r} to a boundary", shown)
         field, subject = sorted(owner.fields)[0], f"{owner.level} {owner.id!r}"
         fix = f"{{{field!r}: {owner.id!r}}} (from the boundary)"
         for document in part.documents:
-            if not holds(
-                All(tuple(Equals(name, (_at(document, name),)) for name in field_names(document))), owner
-            ):
+            if not holds(_as_condition({name: _at(document, name) for name in field_names(document)}), owner):
                 text = f"the new document of {part.name!r} does not say {field} = {owner.id!r}"
                 return Missing(text, shown, f"put {fix} into the document")
-        moved = All(tuple(Equals(name, (value,)) for name, value in (part.changes or {}).items()))
-        if any(last(name) in owner.fields for name in part.changes or ()) and not holds(moved, owner):
+        changes = part.changes or {}
+        if any(last(name) in owner.fields for name in changes) and not holds(_as_condition(changes), owner):
             return Missing(f"the change gives documents of {part.name!r} to another {owner.level}", shown)
         if part.effect != "insert" and not holds(part.condition, owner):
-            compared = any(last(name) in owner.fields for name in fields(part.condition))
+            compared = fields(part.condition)
             text = f"no condition binds collection {part.name!r} to {subject}"
-            if compared:
+            if any(last(name) in owner.fields for name in compared):
                 text = f"the condition on {field!r} does not bind collection {part.name!r} to {subject} in every case"
-            by_id = any(ID.search(name) for name in fields(part.condition))
-            bulk = part.effect in ("write", "delete") and not by_id
+            bulk = part.effect in ("write", "delete") and not any(ID.search(name) for name in compared)
             return Missing(text, shown, f"put {fix} into the filter", rule="BND506" if bulk else "BND501")
-        judged = "scoped"
-    return judged
+    return "scoped" if owners else "free"
+
+
+def _owners(name: str, active: Active, levels: Levels, names: frozenset[str]) -> tuple[Owner, ...]:
+    """Whom the documents of a collection with these fields must name; nobody where they are nobody's."""
+    plain = {last(field) for field in names if "." not in field or levels.rank(last(field))[0] == "tenant"}
+    identity = IDENTITY.match("".join(word.capitalize() for word in name.split("_")))
+    if identity or name.startswith("system.") or not levels.owned(plain):
+        return ()
+    if not active.ids:
+        return (NOBODY,)
+    required = (*levels.required_for(active.ids), "workspace", "user")
+    return tuple(owner for owner in levels.owners(plain, active.ids) if owner.level in required)
+
+
+def _as_condition(document: Mapping[str, Any]) -> Filter:
+    return All(tuple(Equals(name, (value,)) for name, value in document.items()))
 
 
 def last(name: str) -> str:

@@ -58,8 +58,14 @@ class _Watch:
             return None
         text, arguments, many = call
         operation = _operation(_target(sys._getframe(1), method), dbapi.effect_of(text))
+        schema = self._schemas.get(connection)
+        if schema is None:
+            schema = self._schemas[connection] = dbapi.Schema()
+        if not many:
+            active = self.guarded(dbapi.known, self.monitor, operation, schema, text, arguments)
+            if active is not None:
+                return active, operation
         sql = Sql(text, arguments, DIALECT, "dollar", many)
-        schema = self._schemas.setdefault(connection, dbapi.Schema())
         found = await self._columns(connection, schema, sql)
         active = self.guarded(dbapi.before, self.monitor, operation, sql, schema, found.__getitem__)
         return None if active is None else (active, operation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import FrameType, ModuleType
 from typing import Any
@@ -28,6 +28,7 @@ OWNERS = {
     BASE: "django.db.models.Model",
     "shortcuts.py": "django.shortcuts",
 }
+OPERATION, SCHEMA = "_boundlint_operation", "_boundlint_schema"  # on a cursor, on a connection
 CURSOR = "django.db.backends.utils.CursorWrapper"
 # Methods of a model whose statements go by the key of the instance.
 BY_KEY = frozenset(
@@ -83,6 +84,7 @@ class _Watch:
         self._folder = os.path.dirname(str(sys.modules["django"].__file__)) + os.sep
         self._files: dict[str, str | None] = {}
         self._schemas: dict[tuple[str, str], _Schema] = {}
+        self._operations = {effect: self._lazily(effect) for effect in ("read", "write", "delete")}
 
     def execute(
         self, execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any
@@ -118,16 +120,17 @@ class _Watch:
         """Judge a statement now, or give what judges it once it is known whether it met a row."""
         __tracebackhide__ = True
         monitor = self.monitor
-        connection, cursor = context["connection"], context["cursor"]
-        claimed = monitor.claimed.get()
-        origin = _Origin() if claimed else self._origin(sys._getframe(1))
+        connection, cursor = context["connection"], vars(context["cursor"])
+        schema = self._schema(connection)
+        effect = dbapi.effect_of(text)
+        operation = cursor[OPERATION] = self._operations[effect]
+        if not many and dbapi.known(monitor, operation, schema, text, parameters or ()) is not None:
+            return None
+        origin = _Origin() if monitor.claimed.get() else self._origin(sys._getframe(1))
         target = origin.target or f"{CURSOR}.{'executemany' if many else 'execute'}"
-        operation = _operation(target, dbapi.effect_of(text))
-        vars(cursor)["_boundlint_operation"] = operation
+        operation = cursor[OPERATION] = _operation(target, effect)
         style = "pyformat" if isinstance(parameters, Mapping) else "format"
         sql = Sql(text, () if parameters is None else parameters, connection.vendor, style, many)
-        place = (connection.alias, str(connection.settings_dict["NAME"]))
-        schema = self._schemas.setdefault(place, _Schema())
 
         def judge(by_key: bool) -> None:
             __tracebackhide__ = True
@@ -136,8 +139,29 @@ class _Watch:
         if origin.new() and operation.effect == "write" and not text.startswith("INSERT"):
             # the UPDATE that looks whether the key is taken: where it meets a row, it writes over it
             return lambda: judge(False)
-        judge(self._goes_by_key(origin, operation))
+        by_key = self._goes_by_key(origin, operation)
+        if by_key and not many and dbapi.known(monitor, operation, schema, text, parameters or (), True):
+            return None
+        judge(by_key)
         return None
+
+    def _schema(self, connection: Any) -> _Schema:
+        """That of the database that a connection is for: while tests are set up, that changes."""
+        name = connection.settings_dict["NAME"]
+        known: tuple[Any, _Schema] | None = vars(connection).get(SCHEMA)
+        if known is None or known[0] != name:
+            schema = self._schemas.setdefault((connection.alias, str(name)), _Schema())
+            known = vars(connection)[SCHEMA] = (name, schema)
+        return known[1]
+
+    def _lazily(self, effect: str) -> Operation:
+        """A statement, whose entry is looked for where somebody asks."""
+        some = _operation(f"{CURSOR}.execute", effect)
+
+        def exactly() -> Operation:
+            return _operation(self._origin(sys._getframe(1)).target or some.operation, effect)
+
+        return replace(some, exactly=exactly)
 
     def _goes_by_key(self, origin: _Origin, operation: Operation) -> bool:
         """Whether a statement is Django's own, by the key of an object that belongs to the boundary."""
@@ -216,11 +240,12 @@ class _Watch:
         """Judge rows that were fetched."""
         __tracebackhide__ = True
         active = self.monitor.active()
-        operation = vars(cursor).get("_boundlint_operation")
-        if active is None or operation is None or not cursor.cursor.description:
+        operation = vars(cursor).get(OPERATION)
+        description = cursor.cursor.description
+        if active is None or operation is None or not description:
             return
-        names = [column[0] for column in cursor.cursor.description]
-        rows = [row for row in found if isinstance(row, (tuple, list))]
+        names = tuple([column[0] for column in description])
+        rows = found if type(found[0]) is tuple else [row for row in found if isinstance(row, (tuple, list))]
         dbapi.rows(self.monitor, operation, active, names, rows)
 
 
@@ -286,12 +311,12 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     def fetching(original: Any) -> Any:
         def __getattr__(cursor: Any, name: str) -> Any:
             found = original(cursor, name)
-            if name not in FETCHES:
+            if name not in FETCHES or monitor.active() is None:
                 return found
+            claimed = monitor.claimed
 
             def fetch(*args: Any, **kwargs: Any) -> Any:
                 __tracebackhide__ = True
-                claimed = monitor.claimed
                 token = claimed.set(True)  # the driver's rows are these
                 try:
                     result = found(*args, **kwargs)

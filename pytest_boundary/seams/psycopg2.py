@@ -84,9 +84,13 @@ def _classes(extensions: ModuleType, monitor: Monitor, patcher: Patcher) -> Any:
         connection = cursor.connection
         schema = vars(connection).setdefault("_boundlint_schema", dbapi.Schema())
         operation = _operation(_target(method), dbapi.effect_of(text))
-        sql = Sql(text, () if parameters is None else parameters, DIALECT, "pyformat", many)
         cursor._boundlint_operation = operation
-        return dbapi.before(monitor, operation, sql, schema, query(connection))
+        parameters = () if parameters is None else parameters
+        active = None if many else dbapi.known(monitor, operation, schema, text, parameters)
+        if active is None:
+            sql = Sql(text, parameters, DIALECT, "pyformat", many)
+            active = dbapi.before(monitor, operation, sql, schema, query(connection))
+        return active
 
     def compare(cursor: Any, found: Sequence[Any]) -> None:
         __tracebackhide__ = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial, wraps
 from types import ModuleType
@@ -73,15 +73,6 @@ class _Watch:
                 known.update(field_names(document))
                 if sample:  # an empty collection tells nothing yet
                     self.sampled.add(collection)
-
-    @contextmanager
-    def claiming(self) -> Iterator[None]:
-        """What the client calls in its turn is the same access."""
-        token = self.monitor.claimed.set(True)
-        try:
-            yield
-        finally:
-            self.monitor.claimed.reset(token)
 
     def judge(self, operation: Operation, parts: Sequence[Part]) -> Active | None:
         """Judge a call; gives what its documents are to be compared with."""
@@ -191,7 +182,7 @@ class _Methods:
             call = self.start(method, instance, args, kwargs)
             await call.learn_async()
             call.judge()
-            with watch.claiming():
+            with monitor.claiming():
                 result = await original(instance, *call.given.args, **call.given.kwargs)
             watch.guarded(watch.compare, call.operation, _results(result))
             return result
@@ -207,7 +198,7 @@ class _Methods:
                 call.learn()
             if not late:
                 call.judge()
-            with watch.claiming():
+            with monitor.claiming():
                 result = original(instance, *call.given.args, **call.given.kwargs)
             if late:  # nothing can be asked here: it is judged when the cursor asks
                 vars(result)[LATE] = call
@@ -239,16 +230,20 @@ class _Call:
 
     def learn(self) -> None:
         """Look at a few documents of collections that nobody has written to."""
-        watch = self.by.watch
+        watch, monitor = self.by.watch, self.by.monitor
+        if not any(True for _ in watch.unknown(self.parts)):
+            return
         # no server, no rights: the user's own call tells
-        with watch.claiming(), suppress(Exception):
+        with monitor.claiming(), suppress(Exception):
             for name, sample in self._samples():
                 watch.learn(name, list(sample), sample=True)
 
     async def learn_async(self) -> None:
         """The same for an asynchronous client."""
-        watch = self.by.watch
-        with watch.claiming(), suppress(Exception):
+        watch, monitor = self.by.watch, self.by.monitor
+        if not any(True for _ in watch.unknown(self.parts)):
+            return
+        with monitor.claiming(), suppress(Exception):
             for name, sample in self._samples():
                 watch.learn(name, [document async for document in sample], sample=True)
 
