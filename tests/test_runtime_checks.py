@@ -14,7 +14,8 @@ from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, 
 from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
 from pytest_boundary.checks.rows import foreign_in_value, foreign_owner
 from pytest_boundary.checks.sql import Sql, judge_sql
-from pytest_boundary.checks.sql_parse import NAME, named
+from pytest_boundary.checks.sql_parse import NAME, named, parse
+from pytest_boundary.checks.sql_tree import Value
 from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.config import DELIMITERS
 from pytest_boundary.levels import Levels, same_id
@@ -429,3 +430,34 @@ def test_rows_that_a_secret_finds(text: str, expected: str) -> None:
     columns = {**TABLES, "invite": ("id", "tenant_id", "token", "token_hash", "api_key", "token_count")}.get
     found = judge_sql(Sql(text, ("s3cret",)), ACME, LEVELS, columns)
     assert (found.rule if isinstance(found, Missing) else found) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO ticket (id, tenant_id) VALUES (?, ?), (?, ?) , (?,?)",
+        "insert or replace into ticket(id, tenant_id) values(?, ?),\n(?, ?),(?, ?) RETURNING id",
+        "INSERT INTO ticket (id, tenant_id) VALUES (?, ?), (?, ?), (?, ?) ON CONFLICT (id) DO UPDATE SET title = 'x'",
+        "REPLACE INTO ticket (id, tenant_id) VALUES (?, ?), (?, ?), (?, ?);",
+    ],
+)
+def test_each_of_many_new_rows_is_judged(text: str) -> None:
+    assert judge(text, (1, "acme", 2, "acme", 3, "acme")) == "scoped"
+    for parameters in (
+        (1, "x", 2, "acme", 3, "acme"),
+        (1, "acme", 2, "x", 3, "acme"),
+        (1, "acme", 2, "acme", 3, "x"),
+    ):
+        assert judge(text, parameters) == "missing"
+
+
+def test_thousands_of_new_rows_are_parsed_like_one() -> None:
+    one, many = "INSERT INTO ticket (id, tenant_id) VALUES (?, ?)", 5000
+    (part,) = parse(one + ", (?, ?)" * (many - 1)).parts
+    (alone,) = parse(one).parts
+    assert part.values is not None
+    assert len(part.values) == many
+    assert part.values[0] == alone.values[0] if alone.values else False
+    assert part.values[-1] == (Value("parameter", str(2 * many - 2)), Value("parameter", str(2 * many - 1)))
+    mixed = parse("INSERT INTO ticket (id, tenant_id) VALUES (1, ?), (?, ?), (?, 'b')").parts[0]
+    assert [len(row) for row in mixed.values or ()] == [2, 2, 2]

@@ -54,6 +54,8 @@ PLACEHOLDERS = {
     "numeric": r"(?<![:\w]):(?P<number>\d+)",
 }
 NAME = "bnd_parameter_"
+ROW = rf"\(\s*:{NAME}\w+(?:\s*,\s*:{NAME}\w+)*\s*\)"
+ROWS = re.compile(rf"(?<=values)(\s*{ROW})((?:\s*,\s*{ROW})+)", re.IGNORECASE)
 
 
 class Unparsable(Exception):
@@ -82,8 +84,9 @@ def _parse(text: str, dialect: str, style: str) -> Statement | str:
     log = logging.getLogger("sqlglot")  # it warns of what it does not know, into the tests' own output
     disabled, log.disabled = log.disabled, True
     try:
-        trees = sqlglot.parse(named(text, style), dialect=DIALECTS.get(dialect, dialect) or None)
-        builder = _Builder()
+        text, rows = _without_rows(named(text, style))
+        trees = sqlglot.parse(text, dialect=DIALECTS.get(dialect, dialect) or None)
+        builder = _Builder(rows)
         for tree in trees:
             if tree is not None:
                 builder.statement(tree)
@@ -92,6 +95,18 @@ def _parse(text: str, dialect: str, style: str) -> Statement | str:
         return str(error).split("\n")[0][:200]
     finally:
         log.disabled = disabled
+
+
+def _without_rows(text: str) -> tuple[str, tuple[tuple[Value, ...], ...]]:
+    """A statement of many new rows as one of a single row, and all its rows: a parser takes long for thousands."""
+    text = re.sub(
+        r"^\s*replace\s+into\b", "INSERT INTO", text, count=1, flags=re.IGNORECASE
+    )  # not read everywhere
+    found = ROWS.findall(text)
+    if len(found) != 1 or not re.match(r"\s*insert\b", text, re.IGNORECASE):
+        return text, ()
+    rows = [re.findall(rf":{NAME}(\w+)", row) for row in re.findall(ROW, "".join(found[0]))]
+    return ROWS.sub(r"\1", text), tuple(tuple(Value("parameter", key) for key in row) for row in rows)
 
 
 def named(text: str, style: str) -> str:
@@ -121,8 +136,9 @@ def named(text: str, style: str) -> str:
 class _Builder:
     """Collects the parts of one text; a part's place is kept before its inside is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: tuple[tuple[Value, ...], ...] = ()) -> None:
         self._parts: list[Part | None] = []
+        self._rows = rows  # all of the statement whose first is in the tree
 
     def finished(self) -> Iterator[Part]:
         for part in self._parts:
@@ -251,6 +267,8 @@ class _Builder:
                     tuple(_value(item) for item in (row.expressions if isinstance(row, exp.Tuple) else [row]))
                     for row in body.expressions
                 )
+                if values == self._rows[:1]:
+                    values = self._rows
             elif body is not None:
                 values = ()
                 self._read(body, number, known)
