@@ -22,6 +22,9 @@ boundlint.registry.load_registry()
 pytest_boundary.seams.load()
 
 BOUNDARY = 'import pytest\npytestmark = pytest.mark.boundary(tenant="acme", user="kim")\n'
+# Plugins that a test asks for by module where it needs them. hypothesis imports itself at the end of each run, which
+# takes longer than the run; langsmith imports requests at its start; the others run tests again.
+WITHOUT = [f"-pno:{name}" for name in ("hypothesispytest", "langsmith_plugin", "rerunfailures", "flaky")]
 Project = Callable[..., pytest.RunResult]
 
 
@@ -49,9 +52,7 @@ def project_in(pytester: pytest.Pytester) -> Project:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         pytester.syspathinsert()
-        # hypothesis imports itself at the end of each run, which takes longer than the run; langsmith at the start
-        without = ("-p", "no:hypothesispytest", "-p", "no:langsmith_plugin")
-        options = [*without, *(option for option in (flag, *arguments) if option)]
+        options = [*WITHOUT, *(option for option in (flag, *arguments) if option)]
         run = pytester.runpytest_subprocess if subprocess else pytester.runpytest_inprocess
         return run(*options)
 
