@@ -28,6 +28,8 @@ TABLES = {
     "ticket": ("id", "tenant_id", "title"),
     "comment": ("id", "ticket_id", "tenant_id", "text"),
     "plan": ("name", "price"),
+    "ticket_tags": ("ticket_id", "tag_id"),
+    "tag": ("id", "tenant_id", "name"),
     "users": ("id", "tenant_id"),
     "orders": ("id", "tenant_id", "customer_id"),
     "room": ("id", "workspace_id"),
@@ -52,6 +54,13 @@ SCOPED = [
     ("select * from ticket t join comment c on c.ticket_id = t.id where t.tenant_id = ?", ("acme",)),
     ("select * from ticket t left join comment c on c.ticket_id = t.id where t.tenant_id = ?", ("acme",)),
     ("select * from ticket a, comment b where a.id = b.ticket_id and b.tenant_id = ?", ("acme",)),
+    (
+        (
+            "select * from ticket t join ticket_tags l on l.ticket_id = t.id join tag on tag.id = l.tag_id"
+            " where t.tenant_id = ?"
+        ),
+        ("acme",),
+    ),
     ("select count(*) from (select id from ticket where tenant_id = ?) x", ("acme",)),
     ("select * from (select * from ticket) x where x.tenant_id = ?", ("acme",)),
     ("select * from comment where ticket_id in (select id from ticket where tenant_id = ?)", ("acme",)),
@@ -106,6 +115,15 @@ FREE = [
     " ; ",
 ]
 UNSCOPED = [
+    (
+        (
+            "select c.* from ticket t join plan p on p.id = t.plan_id join comment c on c.plan_id = p.id"
+            " where t.tenant_id = ?"
+        ),
+        ("acme",),
+        "BND501",
+    ),
+    ("select t.* from ticket t join ticket_tags l on l.ticket_id = t.id where l.tag_id = ?", (1,), "BND501"),
     ("select * from ticket", (), "BND501"),
     ("select * from ticket where id = ?", (1,), "BND501"),
     ("select * from ticket where tenant_id = ?", ("globex",), "BND501"),
@@ -221,8 +239,20 @@ def test_an_unknown_table_is_known_by_what_the_statement_says() -> None:
 
 @given(st.text(max_size=60))
 def test_naming_placeholders_touches_nothing_else(text: str) -> None:
-    quoted = "'" + text.replace("'", "''").replace("\\", "") + "'"
+    quoted = "'" + text.replace("'", "''") + "'"
     assert named(f"select {quoted}, ?", "qmark") == f"select {quoted}, :{NAME}0"
+    escaped = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    assert named(f"select {escaped}, ?", "qmark", "mysql") == f"select {escaped}, :{NAME}0"
+    assert named(f"select e{escaped}, ?", "qmark", "postgresql") == f"select e{escaped}, :{NAME}0"
+
+
+def test_a_backslash_in_a_string_ends_nothing() -> None:
+    """As Django and SQLAlchemy write it for sqlite and PostgreSQL."""
+    text = "select * from ticket where title like ? escape '\\' and tenant_id = ?"
+    for dialect in ("sqlite", "postgresql", "oracle"):
+        assert judge(text, ("x%", "acme"), dialect=dialect) == "scoped"
+        assert judge(text, ("acme", "globex"), dialect=dialect) == "BND501"
+    assert judge(text.replace("'\\'", "'\\\\'"), ("x%", "acme"), dialect="mysql") == "scoped"
 
 
 class TestKeys:

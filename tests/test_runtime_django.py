@@ -275,6 +275,7 @@ SCOPED = {
     "join": 'list(Comment.objects.filter(ticket__tenant_id="acme", tenant_id="acme"))',
     "subquery": "list(Attachment.objects.filter(ticket__in=own()))",
     "no owner": "Plan.objects.get()",
+    "pattern": 'Ticket.objects.filter(title__contains="a", tenant_id="acme", id__gte=0).count()',
     "identity": "Account.objects.get()",
     "slug": 'assert Board.objects.filter(workspace__slug="acme-inc").count() == 1',
     "slug beside another condition": 'Board.objects.get(workspace__slug="acme-inc", user_id=None)',

@@ -169,13 +169,15 @@ class _Judging:
 
     def _bound(self, wanted: Mapping[Use, tuple[Owner, ...]]) -> set[Use]:
         bound: set[Use] = set()
-        links: list[tuple[Use, Use]] = []  # the second is bound where the first is
+        links: list[
+            tuple[Use, Use, str]
+        ] = []  # the second is bound where the first is, by a column of its own
         for number, part in enumerate(self.parts):
             for use in part.uses:
                 if all(self._binds(part, use, owner) for owner in wanted.get(use, (ANY_OWNER,))):
                     bound.add(use)
             links += self._links(number, part)
-        starts = {start for start, _ in links}
+        starts = {start for start, _, _ in links}
         free = {use for part in self.parts for use in part.uses if use not in wanted}
         for use in free & starts:
             if self._is_tenant(self.parts[use.part], use):
@@ -184,9 +186,11 @@ class _Judging:
         grown = True
         while grown:
             grown = False
-            for start, end in links:
-                if start in bound and start not in free and end not in bound:
+            for start, end, column in links:
+                # a table of links (ticket_id, tag_id) hands on what it is bound to; a parent that all share does not
+                if start in bound - free and (end not in bound or (end in free and column != "id")):
                     bound.add(end)
+                    free -= {end} if column != "id" else set()
                     grown = True
             for part in self.parts:
                 for number, holder in part.derived:
@@ -214,7 +218,7 @@ class _Judging:
                 return True
         return False
 
-    def _links(self, number: int, part: Part) -> Iterable[tuple[Use, Use]]:
+    def _links(self, number: int, part: Part) -> Iterable[tuple[Use, Use, str]]:
         for link in part.links:
             if not (LINK.search(link.left_column) or LINK.search(link.right_column)):
                 continue
@@ -223,9 +227,9 @@ class _Judging:
             if left is None or right is None:
                 continue
             if link.to_right:
-                yield left, right
+                yield left, right, link.right_column.lower()
             if link.to_left:
-                yield right, left
+                yield right, left, link.left_column.lower()
 
     def _use(self, number: int | None, alias: str, column: str) -> Use | None:
         """The table that a column belongs to, in this part or around it."""

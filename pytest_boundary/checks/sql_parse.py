@@ -43,7 +43,9 @@ PROGRAM = re.compile(
     re.IGNORECASE,
 )
 DEFINES = re.compile(r"(?:^|;)\s*(?:create|alter|drop)\b", re.IGNORECASE)
-QUOTED = r"""'(?:[^'\\]|''|\\.)*'|"(?:[^"]|"")*"|`[^`]*`|\[\w+\]|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
+ESCAPED = r"""'(?:[^'\\]|''|\\.)*'"""  # a backslash escapes in MySQL, and in E'…' of PostgreSQL
+STRINGS = {"": rf"\b[eE]{ESCAPED}|'(?:[^']|'')*'", "mysql": ESCAPED, "mariadb": ESCAPED}
+QUOTED = r""""(?:[^"]|"")*"|`[^`]*`|\[\w+\]|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"""
 PLACEHOLDERS = {
     "qmark": r"\?(?P<number>\d*)|(?<![:\w])[:@$](?P<name>[A-Za-z_]\w*)",
     "named": r"\?(?P<number>\d*)|(?<![:\w])[:@$](?P<name>[A-Za-z_]\w*)",
@@ -84,7 +86,7 @@ def _parse(text: str, dialect: str, style: str) -> Statement | str:
     log = logging.getLogger("sqlglot")  # it warns of what it does not know, into the tests' own output
     disabled, log.disabled = log.disabled, True
     try:
-        text, rows = _without_rows(named(text, style))
+        text, rows = _without_rows(named(text, style, dialect))
         trees = sqlglot.parse(text, dialect=DIALECTS.get(dialect, dialect) or None)
         builder = _Builder(rows)
         for tree in trees:
@@ -109,11 +111,12 @@ def _without_rows(text: str) -> tuple[str, tuple[tuple[Value, ...], ...]]:
     return ROWS.sub(r"\1", text), tuple(tuple(Value("parameter", key) for key in row) for row in rows)
 
 
-def named(text: str, style: str) -> str:
+def named(text: str, style: str, dialect: str = "") -> str:
     """The text with each placeholder under a name that every dialect reads: `?` becomes `:bnd_parameter_0`."""
     position = 0
+    quoted = f"{STRINGS.get(dialect, STRINGS[''])}|{QUOTED}"
     pattern = re.compile(
-        f"(?P<quoted>{QUOTED})|(?:{PLACEHOLDERS.get(style, PLACEHOLDERS['qmark'])})", re.DOTALL
+        f"(?P<quoted>{quoted})|(?:{PLACEHOLDERS.get(style, PLACEHOLDERS['qmark'])})", re.DOTALL
     )
 
     def put(match: re.Match[str]) -> str:
