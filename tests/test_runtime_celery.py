@@ -34,7 +34,7 @@ APP = """
     eager = Celery("eager", broker="memory://", backend="cache+memory://", set_as_current=False)
     eager.conf.task_always_eager = True
     broker = Celery("broker", broker="memory://", backend="cache+memory://", set_as_current=False)
-    broker.conf.task_default_queue = str(uuid4())
+    broker.conf.update(task_default_queue=str(uuid4()), worker_hijack_root_logger=False)
 
     class Sub(Task):
         pass

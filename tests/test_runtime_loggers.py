@@ -165,25 +165,25 @@ def test_the_place_that_logs_stays_the_applications(project: Project) -> None:
         import structlog
         from loguru import logger
 
-        structlog.configure(
-            processors=[structlog.processors.CallsiteParameterAdder()],
-            logger_factory=structlog.ReturnLoggerFactory(),
-        )
+        Place = structlog.processors.CallsiteParameter
+        place = structlog.processors.CallsiteParameterAdder({Place.MODULE, Place.FUNC_NAME})
 
         def say():
-            return structlog.get_logger().info("x")
+            return structlog.wrap_logger(structlog.ReturnLogger(), processors=[place]).info("x")
 
         def say_to_logging():
             structlog.wrap_logger(
                 structlog.stdlib.LoggerFactory()("of this test alone"), processors=[structlog.stdlib.render_to_log_kwargs]
             ).warning("x")
 
-        def say_to_loguru(place):
-            logger.add(place.append, format="{module}.{function}")
+        def say_to_loguru(places):
+            sink = logger.add(places.append, format="{module}.{function}")
             logger.info("x")
+            logger.remove(sink)
     """
     body = """
         def test_it(caplog):
+            caplog.set_level("INFO")
             _, said = code.say()
             assert (said["module"], said["func_name"]) == ("code", "say")
             code.say_to_logging()
