@@ -194,6 +194,8 @@ def test_unscoped_statements(text: str, parameters: object, rule: str) -> None:
 @pytest.mark.parametrize(
     ("text", "parameters", "style", "dialect"),
     [
+        ("select * from ticket where tenant_id = %s", ("acme",), "format", "microsoft"),  # vendors of Django
+        ("select * from ticket where tenant_id = %s", ("acme",), "format", "cockroachdb"),
         ("select * from ticket where tenant_id = %s and title like '%%?'", ("acme",), "format", "mysql"),
         ("select * from ticket where tenant_id = %(t)s", {"t": "acme"}, "pyformat", "postgresql"),
         (

@@ -30,6 +30,8 @@ DIALECTS = {
     "asyncpg": "postgres",
     "mariadb": "mysql",
     "mssql": "tsql",
+    "microsoft": "tsql",
+    "cockroachdb": "postgres",
 }
 FREE = re.compile(
     r"\s*(?:begin|commit|rollback|savepoint|release|end|start|set|reset|show|pragma|vacuum|analyze|analyse|explain"
