@@ -91,12 +91,36 @@ def test_except_without_parentheses() -> None:
         ('t"{d["a"]} {b!r}"', "f\"{d['a']} {b!r}\""),
         ('f"{x:{"a" if b else "c"}}"', "f\"{x:{'a' if b else 'c'}}\""),
         ('f"{*a, *d["b"]}"', "f\"{(*a, *d['b'])}\""),
+        ('f"{( (d["a"]) )!r}"', "f\"{d['a']!r}\""),
         ('f"{(lambda: d["a"])()}"', "f\"{(lambda: d['a'])()}\""),
     ],
 )
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="this interpreter knows the syntax itself")
 def test_templates_equal_their_older_spelling(source: str, older: str) -> None:
     assert ast.dump(parse_module(f"x = {source}")) == ast.dump(ast.parse(f"x = {older}"))
+
+
+def test_a_template_may_hold_a_call_over_many_lines_in_an_indented_block() -> None:
+    source = """\
+def show(order):
+    if order.total:
+        with cell():
+            text(
+                f"-{
+                    money(  # the whole
+                        order["total"],
+                        order.currency,
+                    )
+                }: {
+                    (order.name)
+                }"
+            )
+    return after
+"""
+    tree = parse_module(source)
+    found = {node.id: node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert (found["money"], found["after"]) == (6, 14)
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Subscript)] == [7]
 
 
 def test_templates_nest() -> None:

@@ -30,6 +30,13 @@ _TOKENS = re.compile(
     r"|\\\n|[\[({]|[\])}]|[,;\n]|\b(?:not|lambda|if|await|and|or|for|in|is|yield|from|case)\b|[-+*/%@&|^~<>=.:!]",
     re.DOTALL,
 )
+_BLANKS = re.compile(rb"(?:[ \t\f\n]|\\\n|#[^\n]*\n)*")
+_REFUSALS = (
+    RecursionError,
+    MemoryError,
+    ValueError,
+    ParseError,
+)  # a value: LibCST lost a blank, so places are wrong
 _ELIF = re.compile(r"^[ \t]*elif\b", re.MULTILINE)
 # The native parser behind LibCST takes the process down at some 3,000 levels, is slow at 200 brackets, and
 # takes exponential time over nested match patterns.
@@ -48,7 +55,7 @@ def parse_newer(source: str, refusal: ParseError) -> ast.Module:
         raise refusal
     try:
         return _Rewriter(source, cst.parse_module(source)).tree()
-    except (cst.CSTValidationError, cst.ParserSyntaxError, RecursionError, MemoryError, ParseError) as error:
+    except (*_REFUSALS, cst.CSTValidationError, cst.CSTLogicError, cst.ParserSyntaxError) as error:
         raise refusal from error
 
 
@@ -197,8 +204,8 @@ class _Rewriter:
                 yield self._placed(ast.Constant(value=_decoded(part.value, opener), kind=None), start, end)
                 continue
             first, last = self._span(part)
-            begin = first + 1 + len(self._code(part.whitespace_before_expression))
-            stop = begin + len(self._code(part.expression))
+            begin = self._behind_blanks(first + 1)
+            stop = self._end_of_expression(part, begin, last - 1)
             conversion = ord(part.conversion) if part.conversion else -1
             if part.equal is not None:
                 shown = self._code(part.whitespace_before_expression) + self._code(part.expression)
@@ -229,6 +236,22 @@ class _Rewriter:
                 node.end_lineno = (node.end_lineno or 1) + line - 1
         _substitute(tree, self.placeholders)
         return tree.value
+
+    def _end_of_expression(self, part: Any, begin: int, end: int) -> int:
+        """Where the expression of a template's part ends, whose brace closes at an offset."""
+        if part.format_spec is not None:
+            end = self._span(part.format_spec[0])[0] if part.format_spec else end
+            end = self.text.rindex(b":", begin, end)
+        if part.conversion is not None:
+            end = self.text.rindex(b"!", begin, end)
+        if part.equal is not None:
+            end = self.text.rindex(b"=", begin, end)
+        return end
+
+    def _behind_blanks(self, offset: int) -> int:
+        """The offset of what follows blanks, line breaks and comments."""
+        found = _BLANKS.match(self.text, offset)
+        return found.end() if found is not None else offset
 
     def _placed(self, node: Any, start: int, end: int) -> Any:
         node.lineno, node.col_offset = self._place(start)
