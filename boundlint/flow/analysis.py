@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from boundlint.catalog.model import Operation
@@ -30,11 +30,11 @@ from boundlint.flow.latefilter import late_filters, may_be_late
 from boundlint.flow.lookups import class_mark
 from boundlint.flow.near import Near
 from boundlint.flow.overwrites import may_overwrite, overwrites
+from boundlint.flow.peers import Peers
 from boundlint.flow.provenance import data_scopes
 from boundlint.flow.shared import SharedObjects
 from boundlint.flow.slices import Slices
 from boundlint.flow.tools import Tool, find_tools
-from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, FunctionFlow, Value, merge
 from boundlint.index.dependencies import injected
 from boundlint.index.entries import Entry, entry_point
@@ -48,26 +48,6 @@ from boundlint.index.vocabulary import Vocabulary, reach
 DEEPEST_SUMMARY = 24  # nested summaries before the flow stops looking
 HELPER_LINES = 30  # a function up to this long is followed for its value although it touches no data
 PLAIN_NAMES = frozenset(dir(builtins))
-
-
-# Names read from a model or service that tell a query from a mere mention.
-QUERY_WORDS = frozenset(
-    "() objects query select get filter get_by_id find_one find get_or_none get_or_404 where update delete".split()
-)
-
-
-@dataclass(frozen=True)
-class ModelPeers:
-    """The functions that query one model: all, those that compare a boundary, and where two of these are."""
-
-    total: int = 0
-    scoped: int = 0
-    examples: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def agree(self) -> bool:
-        """At least 80 % of five or more compare a boundary."""
-        return self.total >= 5 and self.scoped >= 0.8 * (self.total - 1)
 
 
 class Flow:
@@ -90,7 +70,6 @@ class Flow:
         self.calls = Calls(self)
         self.dispatch = Dispatch(project)
         self.models = find_models(project, vocabulary)
-        self._peers: dict[str, ModelPeers] = {}
         self.services = service_models(project, self.models)
         self.shared_objects = SharedObjects(self)
         self.key_builders = KeyBuilders(self)
@@ -109,6 +88,7 @@ class Flow:
         self.queue_methods = methods_of(receivers.lookup, "queue", "enqueue")
         self._effects_alone: frozenset[Function] = frozenset()
         self.jobs = Jobs(self)
+        self.peers = Peers(self)
         self.near = Near(self)
         self._logs_carry: bool | None = None
         self._callers_of: dict[str, dict[Function, list[Function]]] = {}
@@ -176,32 +156,6 @@ class Flow:
                 if model is not None:
                     found.append(model.cls.name)
         return tuple(found)
-
-    def model_peers(self, type_name: str) -> ModelPeers:
-        """How the functions of the project that query a model compare a boundary."""
-        if not self._peers:
-            for function in self.project.all_functions():
-                if not SUPPORT_PATH.search(function.path):
-                    self._note_queries(function)
-        return self._peers.get(type_name, ModelPeers())
-
-    def _note_queries(self, function: Function) -> None:
-        for name, columns in function.facts.columns.items():
-            symbol = self.project.resolve(function.path, name)
-            if symbol is None or symbol.cls is None:
-                continue
-            model = self.models.get(symbol.cls.name) or self.services.get(symbol.cls.name)
-            words = columns.split()
-            if model is None or not QUERY_WORDS.intersection(words):
-                continue
-            scoped = any(self.vocabulary.level(word.partition("__")[0]) for word in words)
-            known = self._peers.get(model.cls.name, ModelPeers())
-            place = (function.path, function.facts.line)
-            self._peers[model.cls.name] = ModelPeers(
-                known.total + 1,
-                known.scoped + scoped,
-                (*known.examples, place)[:2] if scoped else known.examples,
-            )
 
     def memoizer(self, function: Function) -> Operation | None:
         """The catalog's entry of the caching decorator on a function."""

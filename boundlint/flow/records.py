@@ -293,7 +293,7 @@ def _peers(view: View, lookup: Lookup) -> tuple[bool, list[str], list[TraceStep]
     held = [row for row in same if row.scoped or row.guards]
     by_id = [row for row in others if row.by_id]
     by_id_held = [row for row in by_id if row.scoped or row.guards]
-    model = view.analysis.model_peers(lookup.type_name)
+    model = view.analysis.peers.comparing_boundary(lookup.type_name)
     if model.agree:
         places = ", ".join(f"{path}:{line}" for path, line in model.examples)
         fact = f"peers: {model.scoped} of {model.total} functions that query {lookup.model} compare a boundary ({places})"

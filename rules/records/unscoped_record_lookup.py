@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
 from boundlint.flow import names
+from boundlint.flow.levels import compares_tenant_alone, personal_rows
 from boundlint.flow.queries import Lookup
 from boundlint.flow.records import (
     VERBS,
@@ -21,6 +22,7 @@ from boundlint.flow.records import (
     parent_of,
     record_evidence,
 )
+from boundlint.index.entries import may_enter
 from boundlint.rule import Problem, Rule
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report a query by id, or by another key, that nothing binds to the boundary."""
     yield from check_id(node, view)
+    yield from check_user(node, view)
     for lookup in view.lookups(node):
         if lookup.by_id or not lookup.bare or lookup.via or not lookup.columns:
             continue
@@ -114,10 +117,29 @@ def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         )
 
 
+def check_user(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a query that compares the tenant, on rows that are one user's own."""
+    if view.analysis.entry(view.function) != "route":
+        return
+    for lookup in view.lookups(node):
+        found = personal_rows(view, lookup)
+        if found is not None:
+            yield Problem(
+                f"{lookup.call} {VERBS[lookup.effect]} {lookup.model} rows of all users of the tenant: `{found.column}` says whose they are, and it is not compared",
+                f"compare `{found.column}` with the caller, too",
+                "medium",
+                "auditor" if is_support(view) else "regular",
+                "",
+                (found.fact,),
+                found.trace,
+            )
+
+
 RULE = Rule(
     code="BND501",
     name="unscoped-record-lookup",
     severity="error",
     summary="a record of a tenant-owned model loaded, changed or deleted by an id from outside with no boundary predicate and no guard",
     visit={"Call": check_call},
+    suspects=lambda flow: may_enter(flow.function.facts) and any(map(compares_tenant_alone, flow.lookups)),
 )
