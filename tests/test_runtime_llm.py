@@ -121,6 +121,12 @@ class Stub(BaseHTTPRequestHandler):
         if self.path == "/v1/files":
             return self._json({"id": "file-1", "object": "file"})
         body = json.loads(data)
+        if self.path.startswith(
+            "/v1/vector_stores"
+        ):  # whose documents are those of the tenant that is asked for
+            document = {"file_id": "f", "filename": "f", "score": 1, "content": []}
+            found = {**document, "attributes": {"tenant_id": body["query"]}}
+            return self._json({"object": "vector_store.search_results.page", "data": [found]})
         if self.path == "/v1/embeddings":
             return self._json({"object": "list", "data": [{"index": 0, "embedding": [0.5]}]})
         if self.path == "/v1/responses":
@@ -231,6 +237,24 @@ def test_what_the_provider_keeps_is_a_store(project: Project, app: str) -> None:
     result = project(app, body, bare=True)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["BND701 another tenant's data from a llm read*", "*files.Files.content*"])
+
+
+def test_documents_of_another_tenant_are_foreign(project: Project, app: str) -> None:
+    body = """
+        def test_foreign():
+            code.gpt.vector_stores.search("vs_1", query="globex")
+        def test_own():
+            code.gpt.vector_stores.search("vs_1", query="acme")
+    """
+    result = project(app, body)
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "BND302 another tenant's data from a retrieval read — test_app.py:*",
+            "*VectorStores.search*",
+            "*the result names the tenant 'globex', not tenant 'acme'*",
+        ]
+    )
 
 
 def test_several_findings_are_one_where_nothing_is_raised(project: Project, app: str) -> None:

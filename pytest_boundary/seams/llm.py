@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_boundary import UnscopedAccess, catalog
 from pytest_boundary.bleed.matching import Chunks
+from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
@@ -49,12 +50,14 @@ TARGETS = {
         (r"/v1/messages/count_tokens.*", "anthropic.resources.messages.Messages.count_tokens"),
     ),
 }
-KEPT = re.compile(r"/vector_stores/[^/]+/search")  # a read that is sent as a POST
+SEARCH = re.compile(r"/vector_stores/[^/]+/search")  # a read that is sent as a POST
 
 
 def operation_of(client: str, method: str, url: str) -> Operation:
     """The catalog's operation for a request, or one that names its HTTP method."""
-    effect = "read" if method == "get" or KEPT.fullmatch(url) else "write"
+    if SEARCH.fullmatch(url):
+        return Operation(client, f"{client}.resources.vector_stores.VectorStores.search", "retrieval", "read")
+    effect = "read" if method == "get" else "write"
     for pattern, target in TARGETS[client]:
         if re.fullmatch(pattern, url):
             found = catalog.operation(client, target)
@@ -88,6 +91,10 @@ def _installer(client: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
 
     def after(monitor: Monitor, operation: Operation, result: Any) -> None:
         __tracebackhide__ = True
+        if operation.kind == "retrieval" and (active := monitor.active()) is not None:
+            found = [getattr(item, "attributes", None) for item in getattr(result, "data", ())]
+            if owner := foreign_in_value(found, active, monitor.levels):
+                monitor.foreign(operation, active, owner)
         if not monitor.watcher.canaries or hasattr(result, "__stream__"):  # each chunk is looked at
             return
         if operation.effect == "read":
