@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +38,6 @@ def load(config: pytest.Config, mode: str) -> PluginSettings:
     """The settings of a run. Raises `pytest.UsageError` where they cannot be used."""
     if mode not in MODES:
         raise pytest.UsageError(f"boundary_enforce must be one of {', '.join(MODES)}, not {mode!r}")
-    if find_spec("sqlglot") is None:
-        raise pytest.UsageError("--enforce-boundary reads SQL with sqlglot: pip install 'boundlint[pytest]'")
     try:
         settings = load_settings(config.rootpath)
     except ConfigError as error:

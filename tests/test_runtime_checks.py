@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boundlint.config import BoundarySettings
+from boundlint.sql.parse import NAME, named, parse
+from boundlint.sql.tree import Value
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
 from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
 from pytest_boundary.checks.rows import foreign_in_value, foreign_owner
 from pytest_boundary.checks.sql import Sql, judge_sql
-from pytest_boundary.checks.sql_parse import NAME, named, parse
-from pytest_boundary.checks.sql_tree import Value
 from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.config import DELIMITERS
 from pytest_boundary.levels import Levels, same_id

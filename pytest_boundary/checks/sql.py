@@ -1,6 +1,6 @@
 """SQL: whether each table of customers' data is bound to the boundary by the predicates of its own statement.
 
-A statement is parsed once (`sqlglot`, cached by its text) into the small tree of `pytest_boundary.checks.sql_tree`;
+A statement is parsed once (`sqlglot`, cached by its text) into the small tree of `boundlint.sql.tree`;
 here the bound parameters are put in. A table is bound by an equality of its owner column with the boundary's id that
 always holds, or through a join (or subquery) by id with a table that is.
 """
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from boundlint.index.models import IDENTITY
+from boundlint.sql.parse import Unparsable, parse
+from boundlint.sql.tree import Both, Compare, Either, Part, Predicate, Statement, Use, Value
 from pytest_boundary.active import Active
 from pytest_boundary.checks.sql_known import Named, by_secret, equalities
-from pytest_boundary.checks.sql_parse import Unparsable, parse
-from pytest_boundary.checks.sql_tree import Both, Compare, Either, Part, Predicate, Statement, Use, Value
 from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.levels import Levels, Owner, same_id
 from pytest_boundary.monitor import Judgement, Missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from pytest_boundary.checks.sql_tree import Both, Compare, Part, Predicate, Use
+from boundlint.sql.tree import Both, Compare, Part, Predicate, Use
 
 # The id of the tenant whose row holds a value in a column; None where there is none, or more than one.
 Named = Callable[[str, str, str], object]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from boundlint.sql.parse import Unparsable, parse
+from boundlint.sql.tree import Both, Compare, Either, Predicate
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other
-from pytest_boundary.checks.sql_parse import Unparsable, parse
-from pytest_boundary.checks.sql_tree import Both, Compare, Either, Predicate
 
 DIALECT = "spark"  # names may stand in backticks, == is =
 INNER = re.compile(r"(?<=[\w`])\[\s*'(\w+)'\s*\]")  # metadata['tenant_id'] is metadata.tenant_id

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Literal
 
-from pytest_boundary.checks.sql_tree import (
+from boundlint.sql.tree import (
     Both,
     Compare,
     Either,
@@ -300,6 +300,7 @@ class _Builder:
             insert_columns,
             values,
             mentioned,
+            *_tested(tree),
         )
 
     def _conditions(
@@ -380,6 +381,48 @@ def _own_columns(tree: Any) -> Iterator[Any]:
             yield node
         elif not isinstance(node, (exp.Select, exp.SetOperation, exp.With)):
             stack.extend(node.iter_expressions())
+
+
+def _tested(tree: Any) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...], bool]:
+    """What the conditions of a part test: columns, parameters, and whether one of them is not to be seen.
+
+    `a.id = b.parent_id` ties two tables and tests neither.
+    """
+    from sqlglot import exp
+
+    where, having = tree.args.get("where"), tree.args.get("having")
+    roots = [row.this for row in (where, having) if row is not None]
+    roots += [join.args["on"] for join in tree.args.get("joins") or () if join.args.get("on") is not None]
+    columns: dict[tuple[str, str], None] = {}
+    given: dict[str, None] = {}
+    opaque = False
+    stack, conditions = list(roots), list(roots)
+    while conditions:
+        node = _plain(conditions.pop())
+        if isinstance(node, (exp.And, exp.Or)):
+            conditions += node.flatten()
+        elif isinstance(node, exp.Not):
+            conditions.append(node.this)
+        elif isinstance(node, exp.Placeholder):
+            opaque = True
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Column):
+            columns[node.table, node.name.lower()] = None
+        elif isinstance(node, exp.Placeholder):
+            given[str(node.this or "").removeprefix(NAME)] = None
+        elif not isinstance(node, (exp.Select, exp.SetOperation)) and not _ties(node):
+            stack.extend(node.iter_expressions())
+    return tuple(columns), tuple(given), opaque
+
+
+def _ties(node: Any) -> bool:
+    """Whether a node is the equality of two columns."""
+    from sqlglot import exp
+
+    if not isinstance(node, exp.EQ):
+        return False
+    return isinstance(_plain(node.this), exp.Column) and isinstance(_plain(node.expression), exp.Column)
 
 
 def _plain(node: Any) -> Any:

@@ -83,6 +83,9 @@ class Part:
     insert_columns: tuple[str, ...] = ()
     values: tuple[tuple[Value, ...], ...] | None = None  # of an INSERT; () for INSERT … SELECT
     mentioned: tuple[tuple[str, str], ...] = ()  # alias and column of everything in the part
+    tested: tuple[tuple[str, str], ...] = ()  # those of its conditions, where they meet no other column
+    given: tuple[str, ...] = ()  # the parameters in its conditions, by key
+    opaque: bool = False  # whether a condition is a placeholder alone
 
     @property
     def all_uses(self) -> tuple[Use, ...]:
