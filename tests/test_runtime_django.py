@@ -241,6 +241,12 @@ UNSCOPED = {
         "CursorWrapper.executemany",
     ),
     "over another row": ("save_over(2)", "BND501", "Model.save"),
+    "deleted by hand": ("Ticket(id=2, tenant_id='acme').delete()", "BND501", "Model.delete"),
+    "bulk by hand": (
+        "Ticket.objects.bulk_update([Ticket(id=2, tenant_id='acme')], ['title'])",
+        "BND501",
+        "QuerySet.bulk_update",
+    ),
     "saved foreign": ('change_foreign("save")', "BND501", "Model.save"),
     "deleted foreign": ('change_foreign("delete")', "BND501", "Model.delete"),
     "refreshed foreign": ('change_foreign("refresh_from_db")', "BND501", "Model.refresh_from_db"),

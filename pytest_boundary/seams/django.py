@@ -49,11 +49,11 @@ class _Origin:
     queryset: Any = None  # the innermost one, which is what runs
     instances: Sequence[Any] = ()
     by_key: bool = False
-    saves: bool = False
+    method: str = ""  # of the objects: what is done with them
 
     def new(self) -> bool:
-        """Whether an object is saved that was never loaded, so that its key is the application's word."""
-        return self.saves and any(instance._state.adding for instance in self.instances)
+        """Whether an object was never loaded, so that its key is the application's word."""
+        return any(instance._state.adding for instance in self.instances)
 
 
 class _Schema(dbapi.Schema):
@@ -136,7 +136,12 @@ class _Watch:
             __tracebackhide__ = True
             dbapi.before(monitor, operation, sql, schema, _query(connection), by_key=by_key)
 
-        if origin.new() and operation.effect == "write" and not text.startswith("INSERT"):
+        if (
+            origin.method == "save_base"
+            and origin.new()
+            and effect == "write"
+            and not text.startswith("INSERT")
+        ):
             # the UPDATE that looks whether the key is taken: where it meets a row, it writes over it
             return lambda: judge(False)
         by_key = self._goes_by_key(origin, operation)
@@ -174,7 +179,7 @@ class _Watch:
                 continue
             if owner := foreign_owner(_loaded(instance), active, self.monitor.levels):
                 self.monitor.foreign(operation, active, owner, partial(str, type(instance).__name__))
-        if origin.by_key or not origin.instances:
+        if origin.by_key or origin.method or not origin.instances:
             return origin.by_key
         # a related manager: what hangs on an object of the boundary is the boundary's, by whatever foreign key
         (instance,) = origin.instances
@@ -205,12 +210,14 @@ class _Watch:
                     collecting = self._queries(found, frame, collecting)
                 elif file == BASE and code.co_name in BY_KEY and not found.instances:
                     found.instances, found.by_key = (frame.f_locals["self"],), True
-                    found.saves = code.co_name == "save_base"
+                    found.method = code.co_name
             elif file == DELETION:
                 inside = collecting = True
             frame = frame.f_back
-        if collecting:
-            found.by_key = True
+        found.by_key = found.by_key or collecting
+        if found.method in ("delete", "bulk_update") and found.new():
+            found.by_key = False
+            return found
         if inside and not found.target:  # list(queryset), `in`, a slice
             found.target = f"{OWNERS[QUERIES]}.iterator"
         if not found.by_key and found.queryset is not None:
@@ -226,7 +233,7 @@ class _Watch:
             owner = getattr(owner, "queryset", owner)  # one of its iterables
             found.queryset = owner if hasattr(owner, "_hints") and hasattr(owner, "query") else None
         if frame.f_code.co_name == "bulk_update" and not found.instances:
-            found.instances, found.by_key = tuple(names["objs"]), True
+            found.instances, found.by_key, found.method = tuple(names["objs"]), True, "bulk_update"
         # the rows that the user asked to delete are the user's query, all others hang on them
         return collecting and found.queryset is not names.get("del_query", frame)
 
