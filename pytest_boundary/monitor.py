@@ -19,7 +19,7 @@ from boundlint.boundary import LEVELS, Scope
 from pytest_boundary import BoundaryWarning, UnscopedAccess
 from pytest_boundary.active import Active, Boundaries, innermost
 from pytest_boundary.bleed.canaries import Canaries, Canary
-from pytest_boundary.bleed.watcher import Watcher, rule_of
+from pytest_boundary.bleed.watcher import Watcher, fix_of, rule_of, rule_of_own
 from pytest_boundary.config import PluginSettings
 from pytest_boundary.frames import Frames
 from pytest_boundary.ledger import Access, Finding, Ledger, Site, Verdict
@@ -179,16 +179,27 @@ class Monitor:
             self.foreign(operation, active, f"data of {canary}", shown, *given)
 
     def bled(
-        self, canary: Canary, kind: str, surface: str, active: Active, operation: Operation | None
+        self,
+        canary: Canary,
+        kind: str,
+        surface: str,
+        active: Active,
+        operation: Operation | None,
+        *,
+        own: bool = False,
     ) -> None:
-        """Another tenant's mark, read from a store in this test, left on a surface. Raises in strict mode."""
+        """A mark that was read from a store in this test left on a surface. Raises in strict mode.
+
+        It is another tenant's, or the tenant's `own` where the test keeps such out.
+        """
         __tracebackhide__ = True
         called = operation or Operation("bleed", f"surface {surface!r}", kind, "write")
         missing = Missing(
-            f"it holds a value of {canary}, which this test has read from a store",
-            fix="find where that value was read in this boundary: the read is the leak",
-            rule=rule_of(surface, kind),
-            title=f"another tenant's data in the {surface}",
+            f"it holds a value of {canary}, which this test has read from a store"
+            + (" and keeps out of here" if own else ""),
+            fix=fix_of(surface, own),
+            rule=rule_of_own(surface, kind) if own else rule_of(surface, kind),
+            title=f"{'the tenant' if own else 'another tenant'}'s data in the {surface}",
             verdict="bleed",
         )
         # a short window: enough to find the value, never what stands around it

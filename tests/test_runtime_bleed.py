@@ -235,6 +235,44 @@ def test_what_is_no_bleed(project: Project) -> None:
     run(project, body).assert_outcomes(passed=4)
 
 
+def test_the_tenants_own_data_is_kept_out_where_a_test_says_so(project: Project) -> None:
+    body = """
+        @pytest.fixture
+        def note(tenants, boundary_scope):
+            first, _ = tenants
+            with boundary_scope(first.boundary):
+                yield code.store.get(f"{first.id}:note")
+        def test_log(tenants, note, bleed):
+            bleed.keep_out("log")
+            code.log.warning("no answer for %s", note)
+        def test_memory(tenants, note, bleed):
+            bleed.keep_out("memory")
+            code.store.set(f"{tenants[0].id}:plan", note)
+        def test_file(tenants, note, bleed):
+            bleed.keep_out("file")
+            bleed.check(note, "file")
+        def test_another_place(tenants, note, bleed):
+            bleed.keep_out("log")
+            code.store.set(f"{tenants[0].id}:plan", note)
+        def test_typed_by_the_test(tenants, boundary_scope, bleed):
+            bleed.keep_out("log")
+            with boundary_scope(tenants[0].boundary):
+                code.log.warning("%s", tenants[0].text("never stored"))
+        def test_not_asked_for(tenants, note, bleed):
+            code.log.warning("no answer for %s", note)
+        def test_no_such_place(bleed):
+            bleed.keep_out("logs")
+    """
+    result = run(project, body)
+    result.assert_outcomes(passed=3, failed=4)
+    assert [line.partition(" — ")[0] for line in blocks(result)] == [
+        "BND701 the tenant's data in the log",
+        "BND203 the tenant's data in the memory write",
+        "BND801 the tenant's data in the file",
+    ]
+    result.stdout.fnmatch_lines(["E *ValueError: keep_out: unknown kind 'logs' (known: *memory*"])
+
+
 def test_a_swallowed_bleed_fails_the_test(project: Project) -> None:
     body = """
         def test_it(tenants, bleed, boundary_scope):

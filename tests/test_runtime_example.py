@@ -28,6 +28,11 @@ LEAKS = {
     ),
     "test_a_summary_is_scheduled": "BND601 unscoped queue job — support_agent/jobs.py",
     "test_conversation_starters": "BND501 unscoped database read — support_agent/jobs.py",
+    "test_what_the_planner_noted_is_not_remembered": (
+        "BND203 the tenant's data in the memory write — support_agent/memory.py"
+    ),
+    "test_a_failure_is_logged_without_content": "BND701 the tenant's data in the log — support_agent/audit.py",
+    "test_previews_of_two_customers": "BND801 another tenant's data in the file — tests/test_isolation.py",
 }
 
 

@@ -24,12 +24,23 @@ class Watcher:
     def __init__(self, canaries: Canaries, monitor: Monitor | None) -> None:
         self.canaries = canaries
         self._monitor = monitor
+        self._kept_out: set[str] = set()
         self._probe: str | None = None  # the mark of the self-check that is under way
         self._probed: list[str] = []
 
     def reset(self) -> None:
         """A new test: nothing was read from any store yet."""
         self.canaries.read.clear()
+        self._kept_out.clear()
+
+    def keep_out(self, kind: str) -> None:
+        """From now on in this test no seeded data may get there, the tenant's own neither: `keep_out("log")`.
+
+        `kind` is that of the clients which write there, or a surface that `check` is given. Raises ValueError.
+        """
+        if kind not in RULES:
+            raise ValueError(f"keep_out: unknown kind {kind!r} (known: {', '.join(sorted(RULES))})")
+        self._kept_out.add(kind)
 
     def read(self, value: Any, kind: str = "database", active: Active | None = None) -> Canary | None:
         """A store gave this value. Gives a mark of another tenant in it; the marks count from now on."""
@@ -88,9 +99,12 @@ class Watcher:
             return
         for canary in self.canaries.in_tokens(tokens):
             kind = self.canaries.read.get(canary.token)
-            if kind is None or canary.tenant == active.ids["tenant"]:
-                continue  # the test typed it, or it is the tenant's own
-            monitor.bled(canary, kind, surface, active, operation)
+            if kind is None:
+                continue  # the test typed it
+            if canary.tenant != active.ids["tenant"]:
+                monitor.bled(canary, kind, surface, active, operation)
+            elif (operation.kind if operation is not None else surface) in self._kept_out:
+                monitor.bled(canary, kind, surface, active, operation, own=True)
 
     def self_check(self) -> tuple[str, ...]:
         """Leak on purpose; gives what did not notice. A run in which this is not empty proves nothing."""
@@ -141,5 +155,19 @@ def encodings(token: str) -> Iterator[tuple[str, Any]]:
 
 
 def rule_of(surface: str, kind: str) -> str:
-    """The rule that a bleed breaks: that of the log, else that of the store which gave the data."""
-    return RULES["log"] if surface == "log" else RULES.get(kind, "BND501")
+    """The rule that a bleed breaks: that of the log or file, else that of the store which gave the data."""
+    return RULES[surface if surface in ("log", "file") else kind] if kind in RULES else "BND501"
+
+
+def rule_of_own(surface: str, kind: str) -> str:
+    """The rule that a tenant's own data breaks where it is kept out: durable memory has one for what a run has read."""
+    return "BND203" if surface.startswith("memory") else rule_of(surface, kind)
+
+
+def fix_of(surface: str, own: bool) -> str:
+    """What to do about a bleed."""
+    if own:
+        return "hand over ids and lengths instead of content"
+    if surface == "file":
+        return "give each boundary a file of its own"
+    return "find where that value was read in this boundary: the read is the leak"

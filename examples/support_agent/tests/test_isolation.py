@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
-from support_agent import agent, cache, jobs
+from support_agent import agent, cache, exports, jobs
 from support_agent.context import RequestContext, acting_for
-from support_agent.memory import CustomerMemory
-from support_agent.records import authenticate, document_text
+from support_agent.memory import CustomerMemory, RunState
+from support_agent.records import add_message, authenticate, document_text
 from support_agent.retrieval import similar_tickets, suggest_replies
 from support_agent.scripted import ScriptedModel
 from support_agent.seed import DENTAL, DESIGN, Customer, seed
@@ -53,6 +54,12 @@ def scope(boundary_scope: Callable[..., Any]) -> Callable[[RequestContext], Any]
 
 Contexts = tuple[RequestContext, RequestContext]
 Scope = Callable[[RequestContext], Any]
+
+
+def own_note(session: Session, context: RequestContext) -> str:
+    """What the customer's document says, read from the database."""
+    query = "SELECT text FROM documents WHERE tenant_id = ?"
+    return str(session.connection().exec_driver_sql(query, (context.tenant_id,)).scalar_one())
 
 
 def test_report_format_is_written(contexts: Contexts, scope: Scope) -> None:
@@ -106,10 +113,7 @@ def test_the_conversation_is_the_customers_own(
     monkeypatch.setattr(CustomerMemory, "report_format", lambda self: None)
     for number, context in enumerate(contexts, 1):
         with database() as session, scope(context):
-            document = session.connection().exec_driver_sql(
-                "SELECT text FROM documents WHERE tenant_id = ?", (context.tenant_id,)
-            )
-            note = document.scalar_one()
+            note = own_note(session, context)
             model = ScriptedModel(say=lambda prompt, note=note: note)
             agent.answer(session, context, f"Question {number}?", model)
             bleed.check(model.prompts[-1], "prompt")
@@ -143,3 +147,48 @@ def test_a_summary_is_scheduled(contexts: Contexts, scope: Scope) -> None:
 def test_conversation_starters(contexts: Contexts, scope: Scope) -> None:
     with scope(contexts[0]), acting_for(contexts[0]):
         assert jobs.trending_questions() == []
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent without what other tests look at: its greeting, report format, and the scratchpad, which expires."""
+    monkeypatch.setattr(cache, "greeting", lambda: "You are the support agent.")
+    monkeypatch.setattr(CustomerMemory, "report_format", lambda self: None)
+    monkeypatch.setattr(RunState, "save", lambda self, notes: None)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_the_planner_noted_is_not_remembered(
+    contexts: Contexts, scope: Scope, bleed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database() as session, scope(contexts[0]):
+        note = own_note(session, contexts[0])
+        monkeypatch.setattr(agent, "gather", lambda context, question: [note])
+        bleed.keep_out("memory")
+        agent.answer(session, contexts[0], "When do we renew?", ScriptedModel(say=lambda prompt: "In March."))
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_failure_is_logged_without_content(
+    contexts: Contexts, scope: Scope, bleed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(prompt: str) -> str:
+        raise ConnectionError("the model is down")
+
+    with database() as session, scope(contexts[0]):
+        note = own_note(session, contexts[0])
+        monkeypatch.setattr(agent, "gather", lambda context, question: [note])
+        bleed.keep_out("log")
+        with pytest.raises(ConnectionError):
+            agent.answer(session, contexts[0], "When do we renew?", ScriptedModel(say=down))
+
+
+def test_previews_of_two_customers(contexts: Contexts, scope: Scope, bleed: Any) -> None:
+    previews = []
+    for context in contexts:
+        with database() as session, scope(context):
+            add_message(session, context, "user", own_note(session, context))
+            previews.append(exports.preview_transcript(session, context))
+    for context, preview in zip(contexts, previews, strict=True):
+        with scope(context):
+            bleed.check(preview.read_text(encoding="utf-8"), "file")
