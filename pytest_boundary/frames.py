@@ -93,6 +93,15 @@ class Frames:
 
         return asked
 
+    def through(self, modules: tuple[str, ...]) -> bool:
+        """Whether the user's line got here through one of these modules or packages, each with a dot at its end."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not self.is_user(frame.f_code.co_filename):
+            if f"{frame.f_globals.get('__name__', '')}.".startswith(modules):
+                return True
+            frame = frame.f_back
+        return False
+
     def user_frames(self, start: FrameType | None) -> Iterator[FrameType]:
         """The user's frames from the inside out, through a greenlet (async SQLAlchemy) where there is one."""
         frame = start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from pytest_boundary import catalog
@@ -16,6 +16,7 @@ from pytest_boundary.monitor import Judgement, Monitor, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 
+DECORATORS = ("aiocache.decorators.",)
 EFFECTS = {
     **dict.fromkeys(("__getitem__", "get", "multi_get"), "read"),
     **dict.fromkeys(("__setitem__", "setdefault", "set", "add", "multi_set"), "write"),
@@ -131,7 +132,7 @@ def install_aiocache(module: ModuleType, patcher: Patcher, monitor: Monitor) -> 
             cache: Any, args: tuple[Any, ...], kwargs: dict[str, Any], keys: _Keys = keys
         ) -> Active | None:
             __tracebackhide__ = True
-            if _decorates(sys._getframe(2)):  # judged by the function that it caches
+            if monitor.frames.through(DECORATORS):  # judged by the function that it caches
                 return None
             first, *written = args or (kwargs.get("key") or kwargs.get("keys") or kwargs.get("pairs"),)
             found = [first]
@@ -143,15 +144,6 @@ def install_aiocache(module: ModuleType, patcher: Patcher, monitor: Monitor) -> 
             return keys.judge([(namespace, key) if namespace else key for key in found], [written, kwargs])
 
         patcher.wrap(module.BaseCache, method, before, keys.after, claims=True)
-
-
-def _decorates(frame: FrameType | None) -> bool:
-    """Whether a decorator of aiocache calls."""
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("aiocache"):
-        if frame.f_globals["__name__"] == "aiocache.decorators":
-            return True
-        frame = frame.f_back
-    return False
 
 
 def install_aiocache_decorators(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import Token
 from importlib import import_module
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from pytest_boundary import UnscopedAccess, catalog, jobs
@@ -24,6 +24,7 @@ from pytest_boundary.seams import Seam
 
 APPLY = "celery.Task.apply_async"
 OWN = "celery."  # tasks of celery itself: unlocking a chord, cleaning up, ping
+WORKER = ("celery.app.trace.",)  # publishes the next link of a chain, and unlocks chords
 SHOWN = frozenset({"argsrepr", "kwargsrepr"})  # headers that repeat the payload
 OURS = "boundlint"  # marks our handlers of signals
 
@@ -32,18 +33,11 @@ def judge(monitor: Monitor, name: str, payload: Any, headers: Any) -> None:
     """Judge and look at one job on its way into a queue."""
     __tracebackhide__ = True
     operation = catalog.operation("celery", APPLY, "queue", "enqueue")
-    own = name.startswith(OWN)
-    jobs.enqueued(monitor, operation, name, payload, headers, free=lambda: own or _by_worker(monitor))
 
+    def free() -> bool:
+        return name.startswith(OWN) or monitor.frames.through(WORKER)
 
-def _by_worker(monitor: Monitor) -> bool:
-    """Whether a worker publishes this, and no line of the project: the next link of a chain, an unlocked chord."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not monitor.frames.is_user(frame.f_code.co_filename):
-        if frame.f_globals.get("__name__") == "celery.app.trace":
-            return True
-        frame = frame.f_back
-    return False
+    jobs.enqueued(monitor, operation, name, payload, headers, free=free)
 
 
 def _message(body: Any, headers: Mapping[str, Any]) -> tuple[str, str, Any, Any] | None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from pytest_boundary import catalog
@@ -47,7 +47,7 @@ HASH_FIELDS = {
     "hmget": 1,
 }  # step between the fields
 PATTERNS = frozenset({"scan", "keys"})
-QUEUES = ("rq", "arq", "celery", "kombu")  # packages that keep their books in redis
+QUEUES = ("rq.", "arq.", "celery.", "kombu.")  # packages that keep their books in redis
 SEARCH = frozenset({"ft.search", "ft.aggregate", "ft.explain", "ft.hybrid"})
 METHODS = {
     "del": "delete",
@@ -170,8 +170,8 @@ class _Watch:
         active, keys = monitor.active(), rest[:1] if known.keys is _first else known.keys(rest)
         if active is not None and plainly_scoped(keys, active, monitor.levels, monitor.settings.delimiters):
             monitor.passed(operation, "scoped", _shown, known, rest)  # nearly always
-        elif _of_queue(monitor):
-            return None
+        elif monitor.frames.through(QUEUES):
+            return None  # a queue keeps its books; its jobs are judged by its own seam
         else:
             active = monitor.before(operation, self._judge, _shown, known, rest)
         if active is None:
@@ -270,18 +270,6 @@ def _of_lock(keys: Sequence[Any]) -> bool:
         frame = frame.f_back
         if frame.f_globals.get("__name__", "").endswith(".lock"):
             return True
-    return False
-
-
-def _of_queue(monitor: Monitor) -> bool:
-    """Whether a job queue keeps its books: its jobs are judged by its own seam."""
-    if not any(name in sys.modules for name in QUEUES):
-        return False
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not monitor.frames.is_user(frame.f_code.co_filename):
-        if frame.f_globals.get("__name__", "").partition(".")[0] in QUEUES:
-            return True
-        frame = frame.f_back
     return False
 
 

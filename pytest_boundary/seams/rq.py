@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from pytest_boundary import UnscopedAccess, catalog, jobs
@@ -17,7 +16,7 @@ from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 
-SCHEDULERS = frozenset({"rq.worker", "rq.scheduler", "rq.cron"})
+SCHEDULERS = ("rq.worker.", "rq.scheduler.", "rq.cron.")  # make jobs for which no line of the project asks
 
 
 def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
@@ -55,7 +54,12 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
         name = called if isinstance(called, str) else f"{called.__module__}.{called.__qualname__}"
         payload = jobs.by_name(called, args, kwargs) if callable(called) else [args, kwargs]
         jobs.enqueued(
-            monitor, operation, name, payload, given.get("meta") or (), free=lambda: _by_rq(monitor)
+            monitor,
+            operation,
+            name,
+            payload,
+            given.get("meta") or (),
+            free=lambda: monitor.frames.through(SCHEDULERS),
         )
 
     def performing(original: Any) -> Any:
@@ -69,17 +73,6 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
 
     patcher.replace(module.Job, "create", creating)
     patcher.replace(module.Job, "perform", performing)
-
-
-def _by_rq(monitor: Monitor) -> bool:
-    """Whether rq's own scheduler makes the job, and no line of the project."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not monitor.frames.is_user(frame.f_code.co_filename):
-        name = frame.f_globals.get("__name__", "")
-        if any(name == module or name.startswith(f"{module}.") for module in SCHEDULERS):
-            return True
-        frame = frame.f_back
-    return False
 
 
 SEAM = Seam("rq", "rq", {"rq.job": install})
