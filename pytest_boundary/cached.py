@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from pytest_boundary import UnscopedAccess
 from pytest_boundary.active import Active
 from pytest_boundary.checks.jobs import values_in
 from pytest_boundary.checks.keys import has_component
@@ -30,7 +29,7 @@ class Cached:
     def __init__(self, operation: Operation, monitor: Monitor, patcher: Patcher) -> None:
         self.operation = operation
         self.monitor = monitor
-        self.seam = patcher.seam
+        self.failed = patcher.failed
         self.on = True
         patcher.undo(self._stop)
 
@@ -90,10 +89,8 @@ class Cached:
                 return self._judgement(name, function, keyed, active)
 
             self.monitor.before(self.operation, judge, lambda: f"result of {name}()")
-        except UnscopedAccess:
-            raise
         except Exception as error:
-            self.monitor.fault(self.seam, error)
+            self.failed(error)
 
     def _judgement(self, name: str, function: Any, keyed: Any, active: Active) -> Judgement:
         texts = list(values_in(keyed))

@@ -16,7 +16,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog, jobs
+from pytest_boundary import catalog, jobs
 from pytest_boundary.active import Active
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
@@ -78,7 +78,7 @@ def _watch_publishing(
 
 def _watch_eager(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """An eager application runs its jobs where others publish them."""
-    eager = _Eager(monitor, patcher.seam)
+    eager = _Eager(monitor, patcher)
 
     def make(original: Any) -> Any:
         @functools.wraps(original)
@@ -124,9 +124,9 @@ def _watch_workers(module: ModuleType, patcher: Patcher, monitor: Monitor, publi
 class _Eager:
     """Does for an eager job what publishing would do."""
 
-    def __init__(self, monitor: Monitor, seam: str) -> None:
+    def __init__(self, monitor: Monitor, patcher: Patcher) -> None:
         self.monitor = monitor
-        self.seam = seam
+        self.failed = patcher.failed
 
     def enqueue(self, task: Any, args: Any, kwargs: Any, options: Any, links: Any) -> dict[str, Any]:
         """Judge the payload; gives the headers that the job gets."""
@@ -134,10 +134,8 @@ class _Eager:
         try:
             headers = self._headers(task, args, kwargs, options)
             judge(self.monitor, task.name, [jobs.by_name(task.run, args, kwargs), links], headers)
-        except UnscopedAccess:
-            raise
         except Exception as error:
-            self.monitor.fault(self.seam, error)
+            self.failed(error)
             return {}
         return headers
 

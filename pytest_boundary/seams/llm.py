@@ -14,7 +14,7 @@ from contextlib import aclosing, closing
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.bleed.matching import Chunks
 from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.monitor import Monitor, Operation
@@ -122,14 +122,10 @@ def _streams(client: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
     def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
         """Watch the chunks of an answer, where every way of reading a stream takes them from."""
 
+        @patcher.guarded
         def look(chunk: Any, before: Chunks) -> None:
             __tracebackhide__ = True
-            try:
-                monitor.watcher.chunk(chunk, before, ANSWER, operation)
-            except UnscopedAccess:
-                raise
-            except Exception as error:
-                monitor.fault(patcher.seam, error)
+            monitor.watcher.chunk(chunk, before, ANSWER, operation)
 
         def watching(original: Any) -> Any:
             @functools.wraps(original)

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from types import FunctionType, ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
@@ -18,21 +18,16 @@ from pytest_boundary.seams import Seam
 LOG = "log"
 
 
-def _look(monitor: Monitor, seam: str, target: str, told: Any) -> None:
+def _look(monitor: Monitor, target: str, told: Any) -> None:
     __tracebackhide__ = True
-    if not monitor.watcher.canaries:
-        return
-    try:
-        monitor.watcher.surface(told, LOG, catalog.operation(seam, target, "log", "write"))
-    except UnscopedAccess:
-        raise
-    except Exception as error:
-        monitor.fault(seam, error)
+    if monitor.watcher.canaries:
+        client = target.partition(".")[0]
+        monitor.watcher.surface(told, LOG, catalog.operation(client, target, "log", "write"))
 
 
 def install_structlog(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Watch what every bound logger of structlog is made of."""
-    claimed, look = monitor.claimed, functools.partial(_look, monitor, patcher.seam)
+    claimed, look = monitor.claimed, patcher.guarded(functools.partial(_look, monitor))
     handing: ContextVar[bool] = ContextVar("boundlint_structlog", default=False)  # it is us who claimed
 
     def processing(original: Any) -> Any:
@@ -90,7 +85,7 @@ def install_loguru(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
             return
         error = record["exception"]
         told = [record["message"], record["extra"], error.value if error else None]
-        _look(monitor, patcher.seam, f"loguru._logger.Logger.{record['level'].name.lower()}", told)
+        _look(monitor, f"loguru._logger.Logger.{record['level'].name.lower()}", told)
 
     patcher.wrap(module.Handler, "emit", before, claims=True)
 

@@ -10,7 +10,7 @@ import inspect
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog, jobs
+from pytest_boundary import catalog, jobs
 from pytest_boundary.active import Active
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
@@ -35,12 +35,9 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             __tracebackhide__ = True
             if monitor.claimed.get():
                 return function(cls, *args, **kwargs)
-            try:
-                judge(signature.bind(cls, *args, **kwargs).arguments)
-            except (UnscopedAccess, TypeError):  # what does not fit is the caller's own error
-                raise
-            except Exception as error:
-                monitor.fault(patcher.seam, error)
+            judge(
+                signature.bind(cls, *args, **kwargs).arguments
+            )  # what does not fit is the caller's own error
             job = function(cls, *args, **kwargs)
             if (caller := monitor.boundaries.caller()) is not None:
                 published.keep(job.id, caller)
@@ -48,6 +45,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
 
         return classmethod(create)
 
+    @patcher.guarded
     def judge(given: dict[str, Any]) -> None:
         __tracebackhide__ = True
         called, args, kwargs = given["func"], given.get("args"), given.get("kwargs")
