@@ -14,6 +14,7 @@ from boundlint.sql.tree import Value
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
 from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
+from pytest_boundary.checks.payloads import judge_payloads
 from pytest_boundary.checks.rows import foreign_in_value, foreign_owner
 from pytest_boundary.checks.sql import Sql, judge_sql
 from pytest_boundary.checks.sql_verdicts import Verdicts
@@ -493,3 +494,20 @@ def test_thousands_of_new_rows_are_parsed_like_one() -> None:
     assert part.values[-1] == (Value("parameter", str(2 * many - 2)), Value("parameter", str(2 * many - 1)))
     mixed = parse("INSERT INTO ticket (id, tenant_id) VALUES (1, ?), (?, ?), (?, 'b')").parts[0]
     assert [len(row) for row in mixed.values or ()] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ({"tenant_id": "acme", "text": "x"}, "scoped"),
+        ({"org_id": "acme", "customer_id": "7"}, "scoped"),
+        ({"tenant_id": "globex"}, "does not say tenant_id = 'acme'"),
+        ({"text": "x"}, "names no owner"),
+        ({}, "names no owner"),
+        (object(), "names no owner"),
+    ],
+)
+def test_what_is_written_names_its_owner(payload: object, expected: str) -> None:
+    found = judge_payloads([{"tenant_id": "acme"}, payload], ACME, LEVELS)
+    assert expected in (found.text if isinstance(found, Missing) else found)
+    assert isinstance(judge_payloads([payload], Active({}), LEVELS), Missing)

@@ -13,7 +13,7 @@ FIX = "payload={…, tenant_id of the boundary}"
 
 
 def judge_payloads(
-    payloads: Iterable[Mapping[str, Any]],
+    payloads: Iterable[Mapping[str, Any] | object],
     active: Active,
     levels: Levels,
     *,
@@ -21,8 +21,12 @@ def judge_payloads(
     what: str = "a point's payload",
     fix: str = FIX,
 ) -> Judgement:
-    """Each payload must say the boundary's id in its fields of owners. `names` are the collections written to."""
-    for payload in payloads:
+    """Each payload must say the boundary's id in its fields of owners; one that is no mapping says nothing.
+
+    `names` are the collections written to.
+    """
+    for given in payloads:
+        payload: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
         fields = [name for name in payload if isinstance(name, str)]
         if not levels.owned(fields) or not active.ids:
             text = f"{what} names no owner, so that no filter can bind it to {active.described()}"

@@ -121,7 +121,8 @@ class _Watch:
                 found = None
         if found is None:
             return "free"
-        payload = getattr(found, "payload", None) or {}
+        payload = getattr(found, "payload", None)
+        payload = payload if isinstance(payload, Mapping) else {}
         if active.ids and judge_payloads([payload], active, self.monitor.levels) == "scoped":
             return "scoped"
         bound = {name: (payload[name],) for name in ENTITIES if payload.get(name)}
