@@ -334,3 +334,104 @@ def test_sqlite3(project: Project) -> None:
     result.assert_outcomes(passed=len(scoped), failed=len(unscoped))
     assert len(blocks(result)) == len(unscoped)
     result.stdout.no_fnmatch_line("*_ test_good_*")
+
+
+BATCHES = """
+    from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, func, insert, select
+    from sqlalchemy.pool import StaticPool
+
+    engine = create_engine("sqlite://", poolclass=StaticPool, insertmanyvalues_page_size=2)
+    metadata = MetaData()
+    tickets = Table("tickets", metadata, Column("id", Integer, primary_key=True), Column("tenant_id", String))
+    newest = select(func.max(tickets.c.id) + 1).scalar_subquery()
+    notes = Table(
+        "notes", metadata, Column("id", Integer, primary_key=True, default=newest), Column("tenant_id", String),
+        implicit_returning=False,
+    )
+    metadata.create_all(engine)
+
+    def add(*tenants):
+        rows = [{"tenant_id": tenant} for tenant in tenants]
+        with engine.begin() as connection:
+            return connection.scalars(insert(tickets).returning(tickets.c.id), rows).all()
+
+    def add_without_ids(*tenants):
+        with engine.begin() as connection:
+            connection.execute(insert(tickets), [{"tenant_id": tenant} for tenant in tenants])
+
+    def add_note():
+        with engine.begin() as connection:
+            connection.execute(insert(notes), {"tenant_id": "acme"})
+
+    def first():
+        with engine.connect() as connection:
+            return connection.execute(select(tickets.c.id)).first()
+"""
+BATCH_TESTS = """
+    def test_batches():
+        assert code.add("acme", "acme", "acme") == [1, 2, 3]
+    def test_batch_with_another_tenant():
+        code.add("acme", "acme", "globex")
+    def test_many():
+        code.add_without_ids("acme", "acme")
+    def test_many_with_another_tenant():
+        code.add_without_ids("acme", "globex")
+    def test_default_of_a_column():
+        code.add_note()
+    def test_refused_connections_can_be_used_again():
+        for _ in range(3):
+            with pytest.raises(Exception, match="BND501"):
+                code.first()
+        code.add("acme")
+"""
+
+
+def test_batches_of_new_rows_and_defaults(project: Project) -> None:
+    result = project(BATCHES, BATCH_TESTS)
+    result.assert_outcomes(passed=2, failed=4)
+    assert [text.split(" in ")[1] for text in blocks(result)] == [
+        "add()",
+        "add_without_ids()",
+        "add_note()",
+        "first()",
+    ]
+    result.stdout.no_fnmatch_line("sqlite3 *checked*")  # one access is one event
+
+
+def test_another_sqlalchemy_is_watched_by_its_events(project: Project) -> None:
+    """Where the methods of a connection have other names; the real events, on the real engine."""
+    conftest = """
+import pytest_boundary.seams.sqlalchemy as seam
+seam.EXECUTIONS = ("_no_such_method",)
+"""
+    tests = """
+    def test_scoped():
+        code.add_without_ids("acme", "acme")
+    def test_with_another_tenant():
+        code.add_without_ids("acme", "globex")
+    def test_unscoped():
+        code.first()
+    def test_the_events_are_listened_to():
+        from sqlalchemy.engine import Connection
+        assert len(list(code.engine.dispatch.before_cursor_execute)) == 1
+        assert not hasattr(Connection._exec_single_context, "__boundlint_patch__")
+    """
+    result = project(BATCHES, tests, files={"conftest.py": conftest}, subprocess=True)
+    result.assert_outcomes(passed=2, failed=2)
+    assert [text.split(" in ")[1] for text in blocks(result)] == ["add_without_ids()", "first()"]
+
+
+def test_what_is_replaced(project: Project) -> None:
+    from sqlalchemy.engine import Connection
+
+    from pytest_boundary.seams.sqlalchemy import EXECUTIONS
+
+    before = [vars(Connection)[name] for name in EXECUTIONS]
+    tests = """
+    def test_it():
+        from sqlalchemy.engine import Connection
+        from pytest_boundary.seams.sqlalchemy import EXECUTIONS
+        assert all(hasattr(vars(Connection)[name], "__boundlint_patch__") for name in EXECUTIONS)
+    """
+    project(BATCHES, tests).assert_outcomes(passed=1)
+    assert [vars(Connection)[name] for name in EXECUTIONS] == before
