@@ -636,5 +636,5 @@ del caches.BaseCache.make_and_validate_key
     result = run(project, "def test_it():\n    pass\n", "-p", "early", app="", files={"early.py": early})
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     names = ("execute_wrapper", "query.sync_to_async", "make_and_validate_key")
-    lines = [f"*django 5*{name} not found; enforcement would be incomplete" for name in names]
+    lines = [f"*django *{name} not found; enforcement would be incomplete" for name in names]
     result.stderr.fnmatch_lines(lines)
