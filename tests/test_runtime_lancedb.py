@@ -112,6 +112,7 @@ UNSCOPED = {
     "by offset": "notes.take_offsets([0]).to_list()",
     "add for another": "notes.add([row('acme'), row('globex')])",
     "add a table": "notes.add(pyarrow.table({'vector': [AT], 'text': ['x']}))",
+    "add an iterator": "notes.add(iter([row('acme')]))",
     "update": "notes.update(values={'text': 'x'})",
     "update by a column": "notes.update(\"text = 'a'\", {'text': 'x'})",
     "delete": "notes.delete(\"text = 'a'\")",

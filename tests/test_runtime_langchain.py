@@ -119,6 +119,8 @@ UNSCOPED = {
     "add without an owner": "chroma.add_documents([doc(None)])",
     "add for another": 'chroma.add_documents([doc("acme"), doc("globex")])',
     "texts": 'chroma.add_texts(["a", "b"], [{"tenant_id": "acme"}])',
+    "documents in an iterator": "chroma.add_documents(iter([doc('acme')]))",
+    "metadata in an iterator": "chroma.add_texts(['a'], iter([{'tenant_id': 'acme'}]))",
     "from texts": 'Chroma.from_texts(["a"], embedding, collection_name="lc_notes")',
     "delete": 'chroma.delete(["globex:1"])',
     "delete all": "memory.delete(None)",

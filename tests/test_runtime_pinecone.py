@@ -103,6 +103,7 @@ UNSCOPED = {
     "upsert of objects": 'notes.upsert(vectors=[Vector(id="3", values=AT, metadata={"kind": "x"})])',
     "upsert of a frame": 'notes.upsert_from_dataframe(pandas.DataFrame([{"id": "3", "values": AT}]))',
     "upsert of records": 'notes.upsert_records(namespace="notes", records=[{"_id": "3", "text": "x"}])',
+    "upsert of an iterator": f'notes.upsert(vectors=iter([("3", AT, {OWN})]))',
     "update": 'notes.update(id="1", set_metadata={"kind": "x"})',
     "delete by id": 'notes.delete(ids=["1"])',
     "delete by filter": 'notes.delete(filter={"kind": "x"})',

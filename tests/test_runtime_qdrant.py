@@ -84,6 +84,7 @@ UNSCOPED = {
     "by id": 'client.retrieve("notes", [1])',
     "upsert": 'client.upsert("notes", points=[point(3, "acme"), point(4, None)])',
     "upsert for another": 'client.upsert("notes", points=[point(3, "globex")])',
+    "upload of an iterator": 'client.upload_points("notes", points=iter([point(3, "acme")]))',
     "delete by id": 'client.delete("notes", [1])',
     "delete by filter": 'client.delete("notes", Filter(must=[OTHER]))',
     "subclass": "search(client=sub)",

@@ -116,6 +116,7 @@ UNSCOPED = {
     "insert": 'notes.data.insert({"text": "x"})',
     "insert for another": 'notes.data.insert({"tenant_id": "globex"})',
     "insert many": 'notes.data.insert_many([{"tenant_id": "acme"}, DataObject({"tenant_id": "globex"})])',
+    "insert of an iterator": 'notes.data.insert_many(iter([{"tenant_id": "acme"}]))',
     "replace": 'notes.data.replace(ID, {"tenant_id": "globex"})',
     "update": 'notes.data.update(ID, {"text": "x"})',
     "delete": "notes.data.delete_by_id(ID)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_boundary.active import Active
@@ -21,11 +21,16 @@ def judge_payloads(
     what: str = "a point's payload",
     fix: str = FIX,
 ) -> Judgement:
-    """Each payload must say the boundary's id in its fields of owners; one that is no mapping says nothing.
+    """Each payload must say the boundary's id in its fields of owners; one that is no mapping says nothing, and
+    an iterator of such cannot be looked at.
 
     `names` are the collections written to.
     """
     for given in payloads:
+        if isinstance(given, Iterator):
+            return Missing(
+                "what is written comes from an iterator: a look would use it up; give a list", names, fix
+            )
         payload: Mapping[Any, Any] = given if isinstance(given, Mapping) else {}
         fields = [name for name in payload if isinstance(name, str)]
         if not levels.owned(fields) or not active.ids:

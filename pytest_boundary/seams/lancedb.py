@@ -127,8 +127,10 @@ def _of_new_table(_connection: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     return Call(name, payloads=_written(data), sent=data, surface="vector write")
 
 
-def _written(data: Any) -> list[Mapping[str, Any]]:
+def _written(data: Any) -> list[Any]:
     """The rows of what is written, each with the fields of its records; [{}] where they cannot be looked at."""
+    if isinstance(data, Iterator):
+        return [data]
     if isinstance(data, Mapping):
         data = [data]
     records = list(_records(data, lambda name: True)) if data is not None else []

@@ -103,13 +103,11 @@ def _own_places(store: Any) -> Iterator[str]:
             yield place
 
 
-def _written(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _written(given: Mapping[str, Any]) -> list[Any]:
     """The metadata of what is written. Texts in an iterator are left to the store below."""
-    found = given.get("documents")
-    if found is not None:
-        return [document.metadata or {} for document in found]
-    metadatas = list(given.get("metadatas") or [])
-    texts = given.get("texts")
+    if "documents" in given:
+        return [getattr(document, "metadata", document) for document in several(given["documents"])]
+    metadatas, texts = several(given.get("metadatas")), given.get("texts")
     number = len(texts) if isinstance(texts, (list, tuple)) else 1
     return [*metadatas, *([{}] * (number - len(metadatas)))]
 

@@ -59,14 +59,14 @@ def _filled(expression: Any, given: Mapping[str, Any]) -> str | None:
     return TEMPLATE.sub(lambda m: repr(values[m[1]]) if m[1] in values else m[0], expression)
 
 
-def _written(client: Any, data: Any) -> list[Mapping[str, Any]]:
+def _written(client: Any, data: Any) -> list[Any]:
     """The rows of what is written: mappings, a data frame, or one list for each field of the collection."""
     if isinstance(data, Mapping):
         return [data]
     if hasattr(data, "to_dict"):
         return list(data.to_dict("records"))
     if not isinstance(data, (list, tuple)):
-        return [{}]
+        return [data]
     if all(isinstance(row, Mapping) for row in data):
         return list(data)
     fields = [field.name for field in client.schema.fields if not field.auto_id]

@@ -15,7 +15,7 @@ from pytest_boundary.checks.documents import translate
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
-from pytest_boundary.seams.points import Call, Watch
+from pytest_boundary.seams.points import Call, Watch, several
 from pytest_boundary.threads import carrying
 
 INDEX_READS = (
@@ -59,7 +59,7 @@ class _Watch(Watch):
             return Call(name, places, [translate(condition)], keys=list(keys), sent=asked, surface=surface)
         sent = [args, kwargs]
         if self._method == "update":
-            keys = keys or [_get(row, "_id") or _get(row, "id") for row in given.get("documents") or ()]
+            keys = keys or [_get(row, "_id") or _get(row, "id") for row in several(given.get("documents"))]
             return Call(name, places, [translate(condition)], keys=keys, sent=sent, surface="vector write")
         return Call(name, places, payloads=list(_written(given)), sent=sent, surface="vector write")
 
@@ -73,19 +73,20 @@ def _get(item: Any, name: str) -> Any:
     return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
 
 
-def _written(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _written(given: Mapping[str, Any]) -> Iterator[Any]:
     """The metadata of vectors (mappings, tuples, objects), the fields of records and documents."""
-    for vector in given.get("vectors") or ():
-        if isinstance(vector, tuple):
-            yield vector[2] if len(vector) > 2 and isinstance(vector[2], Mapping) else {}
+    for vector in several(given.get("vectors")):
+        if isinstance(vector, Iterator):
+            yield vector
+        elif isinstance(vector, tuple):
+            yield vector[2] if len(vector) > 2 else {}
         else:
-            yield _get(vector, "metadata") or {}
-    for record in (*(given.get("records") or ()), *(given.get("documents") or ())):
-        yield record if isinstance(record, Mapping) else record.to_dict()
+            yield _get(vector, "metadata")
+    for record in (*several(given.get("records")), *several(given.get("documents"))):
+        yield record.to_dict() if hasattr(record, "to_dict") else record
     frame = given.get("df")
     if frame is not None:
-        rows = frame.to_dict("records")
-        yield from (row.get("metadata") if isinstance(row.get("metadata"), Mapping) else {} for row in rows)
+        yield from (row.get("metadata") for row in frame.to_dict("records"))
 
 
 def _payloads(result: Any) -> Iterator[Any]:

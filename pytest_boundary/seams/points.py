@@ -25,7 +25,7 @@ class Call:
     `collection` is what is searched, `places` the namespaces, partitions or store tenants around it: any of them may
     be the boundary's own, each one of a list. `filters` are one for each search, `functions` those that the
     application wrote itself, beside them. `keys` are the ids of a call by id, which may carry the
-    boundary as keys do. `payloads` are those of a write, None where it is none. `sent` is what the watcher looks
+    boundary as keys do. `payloads` are those of a write (an iterator stands for itself), None where it is none. `sent` is what the watcher looks
     into, on `surface`. A `free` call touches no content.
     """
 
@@ -33,7 +33,7 @@ class Call:
     places: tuple[Any, ...] = ()
     filters: Sequence[Filter] = ()
     keys: Sequence[Any] = ()
-    payloads: Sequence[Mapping[str, Any]] | None = None
+    payloads: Sequence[Any] | None = None
     sent: Any = None
     surface: str = ""
     free: bool = False

@@ -101,7 +101,9 @@ class _Watch(Watch):
         if self._method in WRITES:
             written = self._value("metadata", args, kwargs) or self._value("document", args, kwargs)
             batch = _get(written, "payloads")
-            payloads = list(batch) if batch else [_payload(point) for point in several(written)]
+            payloads = (
+                several(batch) if batch is not None else [_payload(point) for point in several(written)]
+            )
             return Call(name, places, payloads=payloads, sent=sent, surface="vector write")
         selector = self._value("filter", args, kwargs)
         inner = _get(selector, "filter")
@@ -109,7 +111,9 @@ class _Watch(Watch):
         return Call(name, places, filters, sent=sent, surface="vector write")
 
 
-def _payload(point: Any) -> dict[str, Any]:
+def _payload(point: Any) -> Any:
+    if isinstance(point, Iterator):
+        return point
     payload = _get(point, "payload")
     if payload is None and isinstance(point, Mapping):
         payload = point

@@ -17,7 +17,7 @@ from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, 
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import After, Before, Patcher
 from pytest_boundary.seams import Seam
-from pytest_boundary.seams.points import Call, Watch
+from pytest_boundary.seams.points import Call, Watch, several
 
 SEARCHES = ("near_text", "near_vector", "near_object", "near_image", "near_media", "bm25", "hybrid")
 FETCHES = ("fetch_objects", "fetch_object_by_id", "fetch_objects_by_ids")
@@ -82,14 +82,13 @@ def _tenant(owner: Any) -> Any:
     return getattr(owner, "_tenant", None) or getattr(owner, "_BaseExecutor__tenant", None)
 
 
-def _written(given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _written(given: Mapping[str, Any]) -> Iterator[Any]:
     """The properties of each object: a mapping, or an object around one."""
     for name in ("objects", "objs"):
-        for item in given.get(name) or ():
-            found = getattr(item, "properties", item)
-            yield found if isinstance(found, Mapping) else {}
+        for item in several(given.get(name)):
+            yield getattr(item, "properties", item)
     if "objects" not in given and "objs" not in given:
-        yield given.get("properties") or {}
+        yield given.get("properties")
 
 
 def _properties(result: Any) -> Iterator[Any]:
