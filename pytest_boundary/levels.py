@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from boundlint.boundary import LEVELS
 from boundlint.config import BoundarySettings
-from boundlint.index.models import AUDIT
-from boundlint.index.vocabulary import CONDITIONAL, NEVER, TENANT, TENANT_SUFFIX, USER, USER_SUFFIX, normal
+from boundlint.index.words import AUDIT, CONDITIONAL, NEVER, TENANT, TENANT_SUFFIX, USER, USER_SUFFIX, normal
 
 # Of the names of owners that one table has, the first of these is the tenant: orders(tenant_id, customer_id).
 RANKS = (

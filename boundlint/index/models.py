@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from boundlint.index.project import Class, Project
-from boundlint.index.vocabulary import Vocabulary, normal
+from boundlint.index.vocabulary import Vocabulary
+from boundlint.index.words import AUDIT as AUDIT
+from boundlint.index.words import IDENTITY as IDENTITY
+from boundlint.index.words import normal
 
 COLUMN = re.compile(
     r"^(?:(?:models|db|sa|sqlalchemy|orm|peewee|fields|me|mongoengine|gis|ormar|so|pw)\.)?"
@@ -18,11 +21,7 @@ SQLMODEL_COLUMN = re.compile(r"\b(?:primary_key|foreign_key|sa_column\w*)\s*=")
 NO_MODEL = re.compile(
     r"(?:Serializer|Factory|Config|Form|Schema|FilterSet|Filter|View|ViewSet|Widget|Admin|TypedDict|NamedTuple|Enum)$"
 )
-IDENTITY = re.compile(
-    r"^(?:\w*User|Account|Tenant|Organi[sz]ation|Workspace|Team|Company|Member|Profile|Customer)s?(?:Model|ORM|Entity)?$"
-)
 SUFFIX = re.compile(r"(?:Model|ORM|Orm|Entity|Table)$")
-AUDIT = frozenset({"created_by", "created_by_id", "updated_by", "updated_by_id", "author_id", "member_id"})
 # Words that make a class of `File` out of `FileService`: the class around a model's queries.
 SERVICE = re.compile(
     r"(?:Async)?(?:Service|Repository|Repo|Manager|DAO|Dao|CRUD|Crud|Store|Table|Mixin|RepositoryMixin)$"

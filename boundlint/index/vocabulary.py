@@ -13,38 +13,18 @@ from typing import Literal
 from boundlint.index.facts import ClassFacts, FunctionFacts, Param
 from boundlint.index.project import Class, Function, Project
 from boundlint.index.receivers import named_types
+from boundlint.index.words import CAMEL as CAMEL
+from boundlint.index.words import CONDITIONAL as CONDITIONAL
+from boundlint.index.words import NEVER as NEVER
+from boundlint.index.words import TENANT as TENANT
+from boundlint.index.words import TENANT_SUFFIX as TENANT_SUFFIX
+from boundlint.index.words import USER as USER
+from boundlint.index.words import USER_SUFFIX as USER_SUFFIX
+from boundlint.index.words import normal as normal
 
 Level = Literal["tenant", "user", "scope"]
 
-# Counts over 26 real applications put these in front; see docs/how-it-decides.md.
-TENANT = frozenset(
-    "tenant tenant_id tenant_ids tenant_uuid tenant_slug tenant_key org_id org_uuid organization organization_id "
-    "organization_uuid organisation organisation_id org_slug workspace workspace_id workspace_ids workspace_slug "
-    "account_id team_id team_ids company_id customer customer_id client_org current_tenant current_tenant_id current_org "
-    "current_organization current_organization_id current_workspace current_account".split()
-)
-USER = frozenset(
-    "user_id user_ids user_uuid userid uid user_email user_sub owner_id owner_ids owner_email created_by created_by_id end_user_id "
-    "end_user current_user current_user_id actor actor_id principal principal_id author_id member_id login_user "
-    "auth_user authenticated_user requester_id request_user account_user auth_context user_ctx user_context "
-    "identity subject_id".split()
-)
-# Boundaries only where the project's models or types say so, or when they are the only thing there is.
-CONDITIONAL = frozenset(
-    "user project_id namespace group_id group_ids owner account auth org team project member username".split()
-)
-NEVER = frozenset(
-    "user_agent user_message user_prompt user_input user_query user_text user_data_dir user_file_id user_content "
-    "user_question user_msg user_msgs user_messages user_role user_instructions project_root context_window auth_type auth_token auth_header "
-    "auth_url auth_method user_settings_schema users_count organization_name_prompt account_sid account_name".split()
-)
 WEAK = frozenset("session_id thread_id conversation_id chat_id session_key".split())
-TENANT_SUFFIX = re.compile(
-    r"(?:^|_)(?:tenant|org|organi[sz]ation|workspace|company|customer|account|team)_(?:id|ids|uuid|slug|key)$"
-)
-USER_SUFFIX = re.compile(
-    r"(?:^|_)(?:user|owner|actor|principal|member|creator|author)_(?:id|ids|uuid|email)$"
-)
 GETTER = re.compile(
     r"^_?(?:get_|require_|load_|fetch_|resolve_|verify_|extract_)?(?:optional_)?(?:current|authenticated|verified|active|request|login|auth)?_?"
     r"(?:tenant|user|org|organi[sz]ation|workspace|account|principal|identity|boundary|auth_context|auth_subject)(?:_id|_ids|_or_none|_from_token|_from_request|_dependency)?$"
@@ -63,7 +43,6 @@ BODY = re.compile(r"(?:^|_)(?:form|form_data|data|body|payload|params|request|re
 COLLECTION = re.compile(
     r"(?:typing\.)?(?:[Ll]ist|[Dd]ict|[Ss]et|[Tt]uple|Sequence|Iterable|Mapping|Callable|[Tt]ype)\["
 )
-CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 MODEL_BASE = re.compile(
     r"(?:^|\.)(?:\w*Base\w*|Model|models\.Model|SQLModel|Document|DeclarativeBase|\w*Mixin|BaseModel|\w+Model)$"
 )
@@ -173,14 +152,6 @@ class Vocabulary:
                 word in self.types for word in re.findall(r"\w+", annotation)
             )
         return known
-
-
-def normal(name: str) -> str:
-    """A name in snake case without leading underscores: `_tenantId` -> `tenant_id`."""
-    plain = name.strip("_")
-    if plain.islower():
-        return plain
-    return CAMEL.sub("_", plain).lower()
 
 
 def mine(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from boundlint.index.models import IDENTITY
+from boundlint.index.words import IDENTITY
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, fields, holds
 from pytest_boundary.levels import Levels, Owner

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from boundlint.index.models import IDENTITY
+from boundlint.index.words import IDENTITY
 from boundlint.sql.parse import Unparsable, parse
 from boundlint.sql.tree import Both, Compare, Either, Part, Predicate, Statement, Use, Value
 from pytest_boundary.active import Active

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from boundlint.index.models import IDENTITY
+from boundlint.index.words import IDENTITY
 from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import Places, foreign_in_rows
 from pytest_boundary.checks.sql import Sql, defines, judge_sql, tables

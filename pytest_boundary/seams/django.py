@@ -11,7 +11,7 @@ from types import FrameType, ModuleType
 from typing import Any
 from weakref import WeakSet
 
-from boundlint.index.models import IDENTITY
+from boundlint.index.words import IDENTITY
 from pytest_boundary import UnscopedAccess, catalog
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.checks.sql import Sql
