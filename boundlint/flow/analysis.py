@@ -36,6 +36,7 @@ from boundlint.flow.shared import SharedObjects
 from boundlint.flow.slices import Slices
 from boundlint.flow.tools import Tool, find_tools
 from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, FunctionFlow, Value, merge
+from boundlint.flow.views import Views
 from boundlint.index.dependencies import injected
 from boundlint.index.entries import Entry, entry_point
 from boundlint.index.isolation import Scoping
@@ -90,6 +91,7 @@ class Flow:
         self.jobs = Jobs(self)
         self.peers = Peers(self)
         self.near = Near(self)
+        self.views = Views(self)
         self._logs_carry: bool | None = None
         self._callers_of: dict[str, dict[Function, list[Function]]] = {}
 
@@ -276,6 +278,7 @@ class Flow:
             overwrites(function.facts, body) if may_overwrite(function.facts) else (),
             tuple(run.credentials.found.values()),
             run.lookups.checks(),
+            views=() if function.facts.qualname else self.views.of_module(function),
         )
 
     def reach_of(self, function: Function) -> tuple[str, ...]:

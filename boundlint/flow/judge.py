@@ -66,6 +66,7 @@ def is_suspect(flow: FunctionFlow) -> bool:
         or flow.shared
         or flow.claims
         or flow.overwrites
+        or flow.views
         or any(row.bare or row.dropped or row.predicate.maybe or not flow.reach for row in flow.lookups)
         or scoping(flow)
         or (flow.memoized and flow.ambient)

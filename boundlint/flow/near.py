@@ -71,6 +71,8 @@ class Near:
             known = self._operates(function)
         if not known:
             known = bool(self._flow.queries(function)) or self._may_claim(function)
+        if not known and not function.facts.qualname:
+            known = self._flow.views.are_in(function.path)
         self._holding[function] = known
         return known
 

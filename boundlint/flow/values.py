@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boundlint.flow.overwrites import Overwrite
     from boundlint.flow.queries import Lookup
     from boundlint.flow.shared import SharedWrite
+    from boundlint.flow.views import OpenView
 
 Verdict = Literal["scoped", "maybe", "open", "unknown", "unscoped"]
 OddityKind = Literal[
@@ -225,6 +226,7 @@ class FunctionFlow:
     `compared` the marks of accesses whose result was compared with a boundary.
     `claims` are identities that a client or a model chose, `scopes` the function's own parameters that choose
     whose data it touches, with the calls between.  `overwrites` are merges of a caller's data over identity keys.
+    `views` are the generic views of a module that answer from everybody's rows.
     """
 
     function: Function
@@ -246,6 +248,7 @@ class FunctionFlow:
     credentials: tuple[CredentialUse, ...] = ()
     checks: frozenset[str] = NONE
     effects: Effects | None = None
+    views: tuple[OpenView, ...] = ()
 
     @property
     def obligations(self) -> tuple[Access, ...]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from boundlint.flow.logs import Anonymous, Disclosure
     from boundlint.flow.places import Positions
     from boundlint.flow.spots import Spots
+    from boundlint.flow.views import OpenView
 
 Left = TypeVar("Left", "Disclosure", "Anonymous", "Artifact")
 
@@ -154,6 +155,13 @@ class View:
             return iter(())
         span = self._span(node)
         return (row for row in self.flow.credentials if row.span == span)
+
+    def open_views(self, node: cst.CSTNode) -> Iterator[OpenView]:
+        """The generic views that answer from the rows that a node stands for."""
+        if not self.flow.views:
+            return iter(())
+        span = self._span(node)
+        return (row for row in self.flow.views if row.span == span)
 
     def disclosures(self, node: cst.CSTNode) -> Iterator[Disclosure]:
         """What a log call node writes of customers' content."""

@@ -135,11 +135,30 @@ def check_user(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             )
 
 
+def check_view(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a generic view that finds its record by the id of the path among everybody's."""
+    for found in view.open_views(node):
+        places = ", ".join(f"{path}:{line}" for path, line in found.peers)
+        yield Problem(
+            f"{found.name} answers with any tenant's {found.model}: its queryset is all rows, and no method, permission or filter narrows it",
+            "define `get_queryset` and filter by the caller's boundary in it",
+            "high" if found.stands_out else "low",
+            "regular" if found.stands_out and not found.privileged else "auditor",
+            "",
+            (
+                f"peers: {found.scoped} of {found.total} generic views of the project scope their rows ({places})",
+            )
+            if found.peers
+            else (),
+            tuple(TraceStep(path, line, "a view that scopes its rows") for path, line in found.peers),
+        )
+
+
 RULE = Rule(
     code="BND501",
     name="unscoped-record-lookup",
     severity="error",
     summary="a record of a tenant-owned model loaded, changed or deleted by an id from outside with no boundary predicate and no guard",
-    visit={"Call": check_call},
+    visit={"Call": check_call, "Assign": check_view},
     suspects=lambda flow: may_enter(flow.function.facts) and any(map(compares_tenant_alone, flow.lookups)),
 )
