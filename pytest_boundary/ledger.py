@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -87,6 +87,9 @@ class Ledger:
     counts: Counter[Access] = field(default_factory=Counter)
     found: dict[tuple[object, ...], Finding] = field(default_factory=dict)
     necessary: bool = False  # an access needed the test's cross_boundary mark
+    reported: set[Hashable] = field(
+        default_factory=set
+    )  # what needs no second finding, as the monitor tells it
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -122,6 +125,7 @@ class Ledger:
             raise AssertionError(f"expected {count or 'some'} findings {what}, the ledger has {len(taken)}")
         for key in taken:
             del self.found[key]
+        self.reported.clear()
         return tuple(taken.values())
 
     def merge(self, other: Ledger) -> None:

@@ -339,6 +339,12 @@ class Monitor:
             self._count(operation, "shared", shown, given)
             return
         self._count(operation, missing.verdict, shown, given)
+        if self.settings.mode == "report" and frame is not None:
+            # in a loop: the ledger has this finding, and nobody is to be told again
+            again = (operation, id(frame.f_code), frame.f_lineno, missing)
+            if again in self.ledger.reported:
+                return
+            self.ledger.reported.add(again)
         finding = self._finding(operation, missing, shown(*given), frame, active)
         self.record(finding, frame)
 

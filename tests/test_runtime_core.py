@@ -232,6 +232,21 @@ class TestOutcomes:
         """
         project(APP, tests).assert_outcomes(failed=1, passed=1)
 
+    def test_a_finding_in_a_loop_is_one_and_counts_each_time(self, project: Project) -> None:
+        tests = """
+            def test_it(boundary_ledger):
+                for _ in range(50):
+                    code.recall(1)
+                boundary_ledger.accept("BND201", count=1)
+                code.recall(1)
+                boundary_ledger.accept("BND201", count=1)
+                code.recall(2)
+                assert len(boundary_ledger.findings) == 1
+        """
+        result = project(APP, tests, flag="--enforce-boundary=report")
+        result.assert_outcomes(passed=1)
+        result.stdout.fnmatch_lines(["redis  52 checked, 52 unscoped"])
+
     def test_reruns_begin_with_an_empty_ledger(self, project: Project) -> None:
         conftest = """
 from _pytest.runner import runtestprotocol
