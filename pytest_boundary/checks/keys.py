@@ -83,10 +83,13 @@ def carries(name: object, active: Active, levels: Levels) -> bool:
     Stores allow few characters in such names, so that `_` and `.` separate here as well.
     """
     text = text_of(name)
-    return bool(active.ids) and all(
-        re.search(rf"(?:^|[^A-Za-z0-9-]){re.escape(active.ids[level])}(?:[^A-Za-z0-9-]|$)", text)
-        for level in levels.required_for(active.ids)
-    )
+    for level in levels.required_for(active.ids):
+        wanted = active.ids[level]
+        if wanted not in text:
+            return False
+        if not re.search(rf"(?:^|[^A-Za-z0-9-]){re.escape(wanted)}(?:[^A-Za-z0-9-]|$)", text):
+            return False
+    return bool(active.ids)
 
 
 def judge_keys(

@@ -36,6 +36,14 @@ def translate(condition: Any) -> Filter:
         return NOTHING
     if isinstance(condition, (list, tuple)):
         return All(tuple(translate(part) for part in condition))
+    key, match = _get(condition, "key"), _get(condition, "match")
+    if isinstance(key, str) and match is not None:
+        value, one_of = _get(match, "value"), _get(match, "any")
+        if value is not None:
+            return Equals(key, (value,))
+        return Equals(key, tuple(one_of)) if one_of is not None else Other()
+    if not _is_filter(condition):  # a nested condition, ids, an empty field
+        return Other()
     parts = [translate(part) for part in several(_get(condition, "must"))]
     should = [translate(part) for part in several(_get(condition, "should"))]
     if should:
@@ -43,17 +51,6 @@ def translate(condition: Any) -> Filter:
     minimum = _get(condition, "min_should")
     if minimum is not None:
         parts.append(AnyOf(tuple(translate(part) for part in several(_get(minimum, "conditions")))))
-    key, match = _get(condition, "key"), _get(condition, "match")
-    if isinstance(key, str) and match is not None:
-        value, one_of = _get(match, "value"), _get(match, "any")
-        if value is not None:
-            return Equals(key, (value,))
-        return Equals(key, tuple(one_of)) if one_of is not None else Other()
-    nested = _get(condition, "nested")
-    if nested is not None:
-        return Other()
-    if not parts and not _is_filter(condition):
-        return Other()
     return All(tuple(parts))
 
 
@@ -62,7 +59,11 @@ def _is_filter(condition: Any) -> bool:
 
 
 def _get(item: Any, name: str) -> Any:
-    return item.get(name) if isinstance(item, Mapping) else getattr(item, name, None)
+    if isinstance(item, Mapping):
+        return item.get(name)
+    # the fields of a model; asking a model for what it has not takes it long
+    fields = getattr(item, "__dict__", None)
+    return fields.get(name) if fields is not None else None
 
 
 def _with_prefetches(condition: Any, prefetches: Any) -> Filter:
