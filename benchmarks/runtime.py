@@ -48,7 +48,7 @@ database.execute("CREATE TABLE notes (id, tenant_id, text)")
 pytestmark = pytest.mark.boundary(tenant="acme")
 @pytest.mark.parametrize("number", range(40))
 def test_data_access(number):
-    for turn in range(150):
+    for turn in range(600):
         store.set(f"acme:{number}:{turn}", "x")
         store.get(f"acme:{number}:{turn}")
         database.execute("INSERT INTO notes VALUES (?, ?, ?)", (turn, "acme", "x"))
@@ -141,7 +141,7 @@ def measure_suite(rounds: int) -> dict[str, tuple[float, float, float]]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "test_suite.py").write_text(SUITE, encoding="utf-8")
         Path(folder, "test_start.py").write_text(
-            SUITE.replace("(40)", "(1)").replace("(150)", "(1)"), "utf-8"
+            SUITE.replace("(40)", "(1)").replace("(600)", "(1)"), "utf-8"
         )
         for _ in range(rounds):
             for way, arguments in WAYS.items():
