@@ -55,6 +55,8 @@ class Boundaries:
     job: ContextVar[Active | None] = field(default_factory=lambda: ContextVar("boundlint_job", default=None))
     _asking: threading.local = field(default_factory=threading.local)
     _known: dict[int, tuple[Scope, Active]] = field(default_factory=dict)  # by the scope's id
+    _of_ids: dict[tuple[tuple[str, str], ...], Active] = field(default_factory=dict)
+    _of_class: dict[type, tuple[str, ...]] = field(default_factory=dict)  # its names that may hold an id
 
     def active(self) -> Active | None:
         """The boundary of here and now, None where there is none."""
@@ -112,9 +114,34 @@ class Boundaries:
                     continue
                 for level, found in self._ids_of(value, dotted).items():
                     ids.setdefault(level, found)
-            return Active(ids, path=", ".join(self.getters)) if ids else None
+            return self._interned(ids) if ids else None
         finally:
             self._asking.now = False
+
+    def _interned(self, ids: dict[str, str]) -> Active:
+        """One object for the same ids, which keeps what checks derive from them."""
+        key = tuple(ids.items())
+        known = self._of_ids.get(key)
+        if known is None:
+            if len(self._of_ids) > MAX_KNOWN:
+                self._of_ids.clear()
+            known = self._of_ids[key] = Active(ids, path=", ".join(self.getters))
+        return known
+
+    def _names_of(self, value: object) -> Iterable[object]:
+        """The names that may hold an id: the keys of a mapping, else attributes, of which a class is asked once."""
+        kind = type(value)
+        if isinstance(value, Mapping):
+            return value
+        if kind.__dir__ is not object.__dir__ or hasattr(kind, "__getattr__"):  # a proxy
+            return dir(value)
+        names = self._of_class.get(kind)
+        if names is None:
+            names = tuple(name for name in dir(kind) if self.levels.rank(name)[1] != NO_OWNER)
+            self._of_class[kind] = names
+        held = getattr(value, "__dict__", {})
+        more = [name for name in held if name not in names and self.levels.rank(name)[1] != NO_OWNER]
+        return sorted((*names, *more)) if more else names
 
     def _ids_of(self, value: object, dotted: str) -> dict[str, str]:
         if value is None:
@@ -125,14 +152,16 @@ class Boundaries:
             level, _ = self.levels.rank(dotted.replace(":", ".").rpartition(".")[2].removeprefix("get_"))
             return {level or "tenant": str(value)}
         found: dict[str, tuple[int, str]] = {}
-        names = value if isinstance(value, Mapping) else dir(value)
-        for name in names:
+        for name in self._names_of(value):
             if not isinstance(name, str) or name.startswith("__"):
                 continue
             level, rank = self.levels.rank(name)
             if rank == NO_OWNER or rank >= found.get(level, (NO_OWNER, ""))[0]:
                 continue
-            held = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            try:
+                held = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+            except Exception:  # a property that needs more than there is
+                continue
             if isinstance(held, (str, int)) or type(held).__name__ == "UUID":
                 found[level] = (rank, str(held))
         return {level: found[level][1] for level in (*LEVELS, *found) if level in found}

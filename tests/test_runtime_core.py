@@ -386,6 +386,54 @@ class TestScopes:
         result.stdout.fnmatch_lines(["*boundary * tenant '7', user 'u', from app.context.get_current"])
         assert blocks(result)[1].startswith("BND101")
 
+    def test_kinds_of_application_contexts(self, project: Project) -> None:
+        context = """
+from dataclasses import dataclass
+class Plain:
+    def __init__(self, tenant): self.tenant_id = tenant
+@dataclass(frozen=True)
+class Frozen:
+    tenant_id: str
+class Slots:
+    __slots__ = ("tenant_id",)
+class Asked:
+    @property
+    def user_id(self): raise RuntimeError("outside of a request")
+    @property
+    def tenant_id(self): return "acme"
+class Proxy:
+    def __init__(self, inner): object.__setattr__(self, "inner", inner)
+    def __getattr__(self, name): return getattr(self.inner, name)
+    def __dir__(self): return dir(self.inner)
+slots = Slots()
+slots.tenant_id = "acme"
+current = None
+def get_current(): return current
+"""
+        files = {
+            "app/context.py": context,
+            "pyproject.toml": "[tool.boundlint.boundary]\ncurrent = ['app.context:get_current']\n",
+        }
+        tests = """
+            import pytest
+            from app import context as c
+            @pytest.mark.parametrize(
+                "value",
+                [c.Plain("acme"), c.Frozen("acme"), c.slots, c.Asked(), c.Proxy(c.Frozen("acme")), {"tenant": "acme"}],
+                ids=lambda value: type(value).__name__,
+            )
+            def test_scoped_then_another_of_the_same_class(value, monkeypatch):
+                monkeypatch.setattr(c, "current", value)
+                code.scoped("acme")
+                monkeypatch.setattr(c, "current", c.Plain("globex"))
+                with pytest.raises(Exception, match="tenant 'globex'"):
+                    code.scoped("acme")
+        """
+        result = project(APP, tests, bare=True, files=files, flag="--enforce-boundary=strict")
+        result.assert_outcomes(failed=6)
+        assert {text.partition(" —")[0] for text in blocks(result)} == {"BND201 unscoped memory read"}
+        result.stdout.fnmatch_lines(["redis  12 checked, 6 unscoped"])
+
     def test_shared_keys_and_unscoped_code_are_declared_with_a_reason(self, project: Project) -> None:
         files = {
             "pyproject.toml": "[tool.pytest.ini_options]\nboundary_shared = ['session:* # one for all']\n"
