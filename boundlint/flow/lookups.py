@@ -20,6 +20,8 @@ from boundlint.flow.queries import (
     DEEPEST,
     IDENTIFIER,
     INPUT,
+    INTO_QUERY,
+    LEAVES_ROWS,
     ON_MODEL,
     ON_SERVICE,
     PROJECTIONS,
@@ -65,12 +67,14 @@ class Lookups:
         self.loops: dict[str, str] = {}  # the name of a loop -> the source of what it goes through
         # Records compared with another id: a guard where that one is checked, which may come later.
         self.comparisons: list[tuple[Value, tuple[str, ...], str]] = []
+        self.handed_on: set[str] = set()
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
 
     def inherit(self, outer: Lookups) -> None:
         """Collect into what the function around this one has: its queries, its checks, its loops."""
         self.found, self.checked_ids, self.tested = outer.found, outer.checked_ids, outer.tested
         self.loops, self.comparisons, self.created = outer.loops, outer.comparisons, outer.created
+        self.handed_on = outer.handed_on
 
     def on_call(
         self, node: ast.Call, path: str, callee: Callee, receiver: Value, given: Arguments
@@ -78,6 +82,7 @@ class Lookups:
         """The value of a call that begins or continues a query; None for any other call."""
         name = path.rpartition(".")[2]
         self._note_created(name, callee, receiver, given)
+        self._note_handed_on(name, given)
         model = self._begun(node, name, callee, receiver, given)
         if model is not None:
             return self._begin(node, name, model, receiver, given)
@@ -199,6 +204,7 @@ class Lookups:
                 row,
                 guards=tuple(dict.fromkeys(self._guards(row, rows))),
                 created=tuple(sorted(self.created.get(row.type_name, ()))),
+                handed_on=row.mark in self.handed_on,
             )
             for row in rows
         )
@@ -260,6 +266,13 @@ class Lookups:
                 keyword for keyword in given.keywords if level(keyword) and normal(keyword) not in AUDIT
             }
             self.created.setdefault(type_name, set()).update(columns)
+
+    def _note_handed_on(self, name: str, given: Arguments) -> None:
+        """`paginate(query)`, `Prefetch("notes", queryset=query)`: what becomes of a query is decided there."""
+        if name in LEAVES_ROWS or (name[:1].isupper() and name not in INTO_QUERY):
+            return
+        for value, _ in (*given.positional, *given.keywords.values()):
+            self.handed_on |= {mark for mark in value.marks if mark.startswith(QUERY)}
 
     def _begun(
         self, node: ast.Call, name: str, callee: Callee, receiver: Value, given: Arguments

@@ -50,6 +50,9 @@ IDENTIFIER = re.compile(
 RUNS_QUERY = frozenset(
     "execute scalars scalar exec stream stream_scalars".split()
 )  # of a session, given a query
+# Calls that take a query and leave its rows as they are; so do classes, but for those of `INTO_QUERY`.
+LEAVES_ROWS = RUNS_QUERY | frozenset("list len set tuple sorted iter next dict jsonify print str".split())
+INTO_QUERY = frozenset("Prefetch Exists Subquery Q FilteredRelation".split())
 ADDED = "*isolation*"  # the carrier that stands for what the project adds to every query
 QUERY, ROW = "lookup@", "row@"  # marks of a query that is built, and of what it loaded
 INPUT = re.compile(
@@ -65,7 +68,8 @@ class Lookup:
     `span` is that of the call that begins it (columns in UTF-8 bytes); `predicate` is everything the query compares with, `columns` the compared columns, `ids` the source of
     the ids it is given, `guards` the checks found around it.  `dropped` is the optional boundary parameter of
     the called function that this caller leaves out; `created` are the boundary columns that the same function
-    gives to a record of the model which it creates.  `values` are the sources of all compared values.
+    gives to a record of the model which it creates.  `handed_on` says that the query, before it ran, was given to
+    what may narrow it: another query, a function.  `values` are the sources of all compared values.
     """
 
     model: str
@@ -84,6 +88,7 @@ class Lookup:
     trace: tuple[TraceStep, ...] = ()
     dropped: str = ""
     created: tuple[str, ...] = ()
+    handed_on: bool = False
     values: frozenset[str] = NONE
 
     @property

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 # What a person calls a record by; anything else that is compared may lead to whose it is.
 # A name may well be unique in the installation; what was computed from a customer's words is not.
 DERIVED_KEY = re.compile(r"hash|digest|prompt|query|fingerprint|checksum")
+LISTS = re.compile(
+    r"^(?!self\.|cls\.).*\b(?:query|select|filter|filter_by|all|find|find_many|find_all|exclude)$|^select$"
+)
+CORRELATED = re.compile(r"\b(?:OuterRef|Subquery)\(")
+SECRET_MODEL = re.compile(r"Token|ApiKey|APIKey|Secret|Credential|OTP|Session$")
 NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|number|(?:^|_)key$")
 
 
@@ -41,6 +46,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report a query by id, or by another key, that nothing binds to the boundary."""
     yield from check_id(node, view)
     yield from check_user(node, view)
+    yield from check_list(node, view)
     for lookup in view.lookups(node):
         if lookup.by_id or not lookup.bare or lookup.via or not lookup.columns:
             continue
@@ -114,6 +120,34 @@ def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             "",
             found.facts,
             (*lookup.trace, *found.trace),
+        )
+
+
+def check_list(node: cst.CSTNode, view: View) -> Iterable[Problem]:
+    """Report a query for all rows of a model, made for a caller who is known, where the others compare a boundary."""
+    if view.analysis.entry(view.function) not in ("route", "tool"):
+        return
+    for lookup in view.lookups(node):
+        if lookup.by_id or not lookup.bare or lookup.via or lookup.effect != "read" or lookup.handed_on:
+            continue
+        if CORRELATED.search(lookup.statement) or not LISTS.search(lookup.call):
+            continue  # narrowed by the query around it, or by what a method of the project does
+        if any(
+            SECRET_MODEL.search(lookup.model) or NATURAL_KEY.search(name) or is_secret(lookup.model, name)
+            for name in lookup.columns
+        ):
+            continue
+        found = record_evidence(view, lookup)
+        if not found.peers or found.support or found.privileged:
+            continue
+        yield Problem(
+            f"{lookup.call} loads {lookup.model} rows of all tenants: nothing ties them to the caller's boundary",
+            f"compare {found.reach[0].removesuffix('()') if found.reach else 'the tenant'} in the query",
+            "medium",
+            "regular" if found.principal else "auditor",
+            "",
+            found.facts,
+            found.trace,
         )
 
 
