@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,10 @@ PERSONAL = re.compile(r"^(?:User|My)(?=[A-Z])|Preference|Favou?rite|Bookmark|Dra
 SHARED = re.compile(
     r"Group|Role|Permission|Invit|Member|Team|Tenant|Organi[sz]ation|Workspace$|Access|Assign|Subscri"
 )
+USER_WORDS = frozenset(
+    "user users owner member actor account principal creator created author assignee".split()
+)
+LEAST_BESIDE = 2  # other queries on the model in the class
 
 
 @dataclass(frozen=True)
@@ -41,31 +46,25 @@ def personal_rows(view: View, lookup: Lookup) -> PersonalRows | None:
         analysis.vocabulary.column(name) and name not in owners for name in model.columns
     ):
         return None
-    peers = analysis.peers.comparing_user(lookup.type_name)
+    fact, places = _peers(view, lookup)
+    if not fact and PERSONAL.search(model.name):
+        fact = f"{model.name} has `{owners[0]}`, and by its name it is a user's own"
+    trace = tuple(TraceStep(path, line, "a peer that compares the user") for path, line in places)
+    return PersonalRows(owners[0], fact, trace) if fact else None
+
+
+def _peers(view: View, lookup: Lookup) -> tuple[str, Sequence[tuple[str, int]]]:
+    """The other queries on the model that compare the user, where nearly all do: in the project, or in the class."""
+    peers = view.analysis.peers.comparing_user(lookup.type_name)
     if peers.agree:
-        places = ", ".join(f"{path}:{line}" for path, line in peers.examples)
-        fact = f"peers: {peers.scoped} of {peers.total} functions that query {model.name} compare its user ({places})"
-        trace = tuple(TraceStep(path, line, "a peer that compares the user") for path, line in peers.examples)
-        return PersonalRows(owners[0], fact, trace)
-    beside = [
-        row for flow in view.siblings for row in flow.lookups if row.model == lookup.model and not row.via
-    ]
-    others = [row for row in beside if row.span != lookup.span]
-    if len(others) >= 2 and all(names_user(row) for row in others):
-        places = ", ".join(f"{row.function.path}:{row.line}" for row in others[:2])
-        trace = tuple(
-            TraceStep(row.function.path, row.line, "a peer that compares the user") for row in others[:2]
-        )
-        return PersonalRows(
-            owners[0],
-            f"peers: {len(others)} of {len(others)} other queries here compare it ({places})",
-            trace,
-        )
-    if PERSONAL.search(model.name):
-        return PersonalRows(
-            owners[0], f"{model.name} has `{owners[0]}`, and by its name it is a user's own", ()
-        )
-    return None
+        count, total, places = peers.scoped, peers.total, peers.examples
+        return f"peers: {count} of {total} functions that query {lookup.model} compare its user", places
+    rows = [row for flow in view.siblings for row in flow.lookups if row.model == lookup.model]
+    others = [row for row in rows if row.span != lookup.span and not row.via]
+    if len(others) >= LEAST_BESIDE and all(map(names_user, others)):
+        fact = f"peers: {len(others)} of {len(others)} other queries on {lookup.model} here compare its user"
+        return fact, [(row.function.path, row.line) for row in others[:2]]
+    return "", ()
 
 
 def compares_tenant_alone(lookup: Lookup) -> bool:
@@ -87,18 +86,4 @@ def names_user(lookup: Lookup) -> bool:
         for name in (*lookup.columns, *lookup.predicate.carriers, *lookup.predicate.maybe)
         for part in re.findall(r"[a-z]+", normal(name))
     }
-    return not words.isdisjoint(
-        {
-            "user",
-            "users",
-            "owner",
-            "member",
-            "actor",
-            "account",
-            "principal",
-            "creator",
-            "created",
-            "author",
-            "assignee",
-        }
-    )
+    return not words.isdisjoint(USER_WORDS)

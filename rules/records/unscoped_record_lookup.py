@@ -34,12 +34,15 @@ if TYPE_CHECKING:
 # What a person calls a record by; anything else that is compared may lead to whose it is.
 # A name may well be unique in the installation; what was computed from a customer's words is not.
 DERIVED_KEY = re.compile(r"hash|digest|prompt|query|fingerprint|checksum")
+NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|number|(?:^|_)key$")
+# Calls that begin a query for many rows, on a model or a session.
 LISTS = re.compile(
     r"^(?!self\.|cls\.).*\b(?:query|select|filter|filter_by|all|find|find_many|find_all|exclude)$|^select$"
 )
+# A query inside of another one is narrowed by it.
 CORRELATED = re.compile(r"\b(?:OuterRef|Subquery)\(")
+# Rows that are found by the secret in them.
 SECRET_MODEL = re.compile(r"Token|ApiKey|APIKey|Secret|Credential|OTP|Session$")
-NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|number|(?:^|_)key$")
 
 
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
