@@ -44,6 +44,7 @@ from boundlint.index.logged import LEVELS
 from boundlint.index.models import find_models, service_models
 from boundlint.index.project import Class, Function, Project
 from boundlint.index.receivers import Receivers
+from boundlint.index.tables import find_tables, statements_of
 from boundlint.index.vocabulary import Vocabulary, reach
 
 DEEPEST_SUMMARY = 24  # nested summaries before the flow stops looking
@@ -71,6 +72,7 @@ class Flow:
         self.calls = Calls(self)
         self.dispatch = Dispatch(project)
         self.models = find_models(project, vocabulary)
+        self.tables = {} if self.scoping.every_query else find_tables(project, self.models, vocabulary)
         self.services = service_models(project, self.models)
         self.shared_objects = SharedObjects(self)
         self.key_builders = KeyBuilders(self)
@@ -107,7 +109,7 @@ class Flow:
     @cached_property
     def tools(self) -> Mapping[Function, Tool]:
         """The functions that a model may call."""
-        return find_tools(self.receivers, self._calls_named, self._body)
+        return find_tools(self.receivers, self._calls_named, self.body)
 
     def entry(self, function: Function) -> Entry | None:
         """What kind of entry point a function is; None for one that only code calls."""
@@ -139,7 +141,7 @@ class Flow:
             if function in self._effects_alone
             else self.flow_of(function)
         )
-        left = effects(self, function, self._body) if found is not None else None
+        left = effects(self, function, self.body) if found is not None else None
         return replace(found, effects=left) if found is not None and left is not None else found
 
     def logs_carry_boundary(self) -> bool:
@@ -149,7 +151,7 @@ class Flow:
         return self._logs_carry
 
     def queries(self, function: Function) -> tuple[str, ...]:
-        """Type names of the customers' models that a function queries, by its facts alone."""
+        """Type names of the customers' models and tables that a function queries, by its facts alone."""
         found = []
         for name in function.facts.columns:
             symbol = self.project.resolve(function.path, name)
@@ -157,6 +159,9 @@ class Flow:
                 model = self.models.get(symbol.cls.name) or self.services.get(symbol.cls.name)
                 if model is not None:
                     found.append(model.cls.name)
+        if self.tables and function.facts.statements:
+            names = {name for row in statements_of(function) if row.verb != "create" for name in row.tables}
+            found += [self.tables[name].type_name for name in sorted(names) if name in self.tables]
         return tuple(found)
 
     def memoizer(self, function: Function) -> Operation | None:
@@ -222,7 +227,7 @@ class Flow:
         """The flow of one outermost function, nested functions included; None when its source is gone."""
         if function in self._summaries:
             return self._summaries[function]
-        body = self._body(function)
+        body = self.body(function)
         if body is None:
             self._summaries[function] = None
             return None
@@ -396,7 +401,7 @@ class Flow:
         )
         found = {name: self._reassigned(cls, name, value) for name, value in run.env.items()}
         start = self.project.functions(cls.path).get(f"{cls.facts.qualname}.__init__")
-        body = self._body(start) if start is not None else None
+        body = self.body(start) if start is not None else None
         if start is not None and body is not None:
             environment = {p.name: self._parameter(start, p.name, p.annotation) for p in start.facts.params}
             inner = Interpreter(self, start, environment)
@@ -424,8 +429,8 @@ class Flow:
         self._modules[path] = run.env
         return self._modules[path]
 
-    def _body(self, function: Function) -> list[ast.stmt] | None:
-        """The statements of a function; None when its source is gone."""
+    def body(self, function: Function) -> list[ast.stmt] | None:
+        """The statements of a function, an outermost one or one inside; None when its source is gone."""
         if not function.facts.qualname:
             return self.slices.module_statements(function.path)
         node = self.slices.function(function)

@@ -26,7 +26,6 @@ from boundlint.flow.queries import (
     ON_SERVICE,
     PROJECTIONS,
     QUERY,
-    ROW,
     RUNS_QUERY,
     STEPS,
     TAKES_MODEL,
@@ -38,9 +37,11 @@ from boundlint.flow.queries import (
     origins,
     place_of,
     record_of,
+    unbound,
     unwrapped,
 )
-from boundlint.flow.values import CONSTANT, NONE, Value, join
+from boundlint.flow.sqltext import CURSOR, keeps_text, statement_run
+from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, Value, join, marked
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
 from boundlint.index.nodes import source_of
@@ -86,6 +87,9 @@ class Lookups:
         model = self._begun(node, name, callee, receiver, given)
         if model is not None:
             return self._begin(node, name, model, receiver, given)
+        told = keeps_text(name, receiver, given) or self._run_text(node, name, callee, receiver, given)
+        if told is not None:
+            return told
         if receiver.carriers and name in RUNS_QUERY:
             self._bind_session(receiver, given)
         building = {mark for mark in receiver.marks if mark.startswith(QUERY)}
@@ -338,6 +342,25 @@ class Lookups:
         mark = known.mark if is_model and not is_terminal(name) else known.row
         return Value(known.predicate.carriers, known.predicate.maybe, NONE, frozenset({"data", mark}))
 
+    def _run_text(
+        self, node: ast.Call, name: str, callee: Callee, receiver: Value, given: Arguments
+    ) -> Value | None:
+        """The rows of a SQL text that a call runs; None for any other call."""
+        ran = statement_run(self.run, node, name, callee, receiver, given)
+        for type_name, column in ran.created if ran is not None else ():
+            self.created.setdefault(type_name, set()).add(column)
+        lookup = ran.lookup if ran is not None else None
+        if lookup is None:
+            return None
+        self.found[lookup.mark] = lookup
+        if self.testing:
+            self.tested.add(lookup.mark)
+        cursor = path_of(node.func).rpartition(".")[0]
+        if CURSOR.search(cursor):  # the rows are fetched from it
+            self.run.env[cursor] = marked(self.run.env.get(cursor, UNKNOWN), lookup.row)
+        predicate = lookup.predicate
+        return Value(predicate.carriers, predicate.maybe, NONE, frozenset({"data", lookup.row}))
+
     def _added(self, model: Model, node: ast.Call) -> frozenset[str]:
         """What the project adds to every plain query on a model: an ORM event, a default manager."""
         by = self.run.flow.scoping.scopes(model.cls.name, path_of(node.func))
@@ -485,14 +508,9 @@ def _is_inherited(callee: Callee, cls: Class) -> bool:
 def _without_rows(given: Arguments) -> Arguments:
     """The arguments, what was loaded from elsewhere carrying nothing: the id of a row does not scope a query."""
     return given._replace(
-        positional=tuple((_unbound(value), node) for value, node in given.positional),
-        keywords={name: (_unbound(value), node) for name, (value, node) in given.keywords.items()},
+        positional=tuple((unbound(value), node) for value, node in given.positional),
+        keywords={name: (unbound(value), node) for name, (value, node) in given.keywords.items()},
     )
-
-
-def _unbound(value: Value) -> Value:
-    loaded = any(mark == "data" or mark.startswith((ROW, "from@")) for mark in value.marks)
-    return value._replace(carriers=NONE, maybe=NONE) if loaded else value
 
 
 def _renamed(source: str, given: Mapping[str, ast.expr]) -> str:

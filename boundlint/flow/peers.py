@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.index.project import Function
+from boundlint.index.tables import statements_of
 from boundlint.index.vocabulary import normal
 
 if TYPE_CHECKING:
@@ -78,5 +80,22 @@ class Peers:
             for counts, scoped in (
                 (self._by_boundary, any(map(flow.vocabulary.level, first))),
                 (self._by_user, any(USER_COLUMN.match(normal(word)) for word in first)),
+            ):
+                counts[type_name] = counts.get(type_name, ModelPeers()).counting(scoped, place)
+        if flow.tables and function.facts.statements:
+            self._note_statements(function)
+
+    def _note_statements(self, function: Function) -> None:
+        """Count a function once for each table that its SQL texts ask for."""
+        flow, place = self._flow, (function.path, function.facts.line)
+        compared: dict[str, set[str]] = defaultdict(set)
+        for row in statements_of(function):
+            for name in row.tables if row.verb in ("select", "update", "delete", "with") else ():
+                if name in flow.tables:
+                    compared[flow.tables[name].type_name].update(row.columns)
+        for type_name, columns in compared.items():
+            for counts, scoped in (
+                (self._by_boundary, any(map(flow.vocabulary.column, columns))),
+                (self._by_user, any(USER_COLUMN.match(normal(column)) for column in columns)),
             ):
                 counts[type_name] = counts.get(type_name, ModelPeers()).counting(scoped, place)

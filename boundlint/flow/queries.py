@@ -70,6 +70,7 @@ class Lookup:
     the called function that this caller leaves out; `created` are the boundary columns that the same function
     gives to a record of the model which it creates.  `handed_on` says that the query, before it ran, was given to
     what may narrow it: another query, a function.  `values` are the sources of all compared values.
+    `is_table` where no model stands behind the table of a SQL text: then `model` is the table's name.
     """
 
     model: str
@@ -90,6 +91,12 @@ class Lookup:
     created: tuple[str, ...] = ()
     handed_on: bool = False
     values: frozenset[str] = NONE
+    is_table: bool = False
+
+    @property
+    def record(self) -> str:
+        """What it is about, as a message calls it: "a Report", "a row of reports"."""
+        return f"a row of {self.model}" if self.is_table else f"a {self.model}"
 
     @property
     def mark(self) -> str:
@@ -155,6 +162,12 @@ def ended(value: Value) -> Value:
         return value
     marks = (ROW + mark[len(QUERY) :] if mark.startswith(QUERY) else mark for mark in value.marks)
     return value._replace(marks=frozenset(marks))
+
+
+def unbound(value: Value) -> Value:
+    """A value of a comparison; what was loaded from elsewhere carries nothing: the id of a row scopes no query."""
+    loaded = any(mark == "data" or mark.startswith((ROW, "from@")) for mark in value.marks)
+    return value._replace(carriers=NONE, maybe=NONE) if loaded else value
 
 
 def is_terminal(name: str) -> bool:

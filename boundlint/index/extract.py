@@ -10,6 +10,7 @@ from typing import Any
 from boundlint.index import logged
 from boundlint.index.facts import ClassFacts, Field, FileFacts, FunctionFacts, Param
 from boundlint.index.nodes import child_fields
+from boundlint.index.statements import is_sql, words_of
 from boundlint.index.texts import kind_of
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -73,6 +74,7 @@ class _Scope:
         "logged",
         "names",
         "returned",
+        "statements",
         "stored",
         "texts",
     )
@@ -89,6 +91,7 @@ class _Scope:
         self.texts: dict[str, None] = {}
         self.logged: set[str] = set()
         self.given: dict[str, set[str]] = {}
+        self.statements: dict[str, None] = {}
 
     def dumped_given(self) -> dict[str, str]:
         """The names given to keywords as facts hold them."""
@@ -137,6 +140,7 @@ class _Extractor:
                 " ".join(sorted(scope.keys)),
                 scope.dumped_given(),
                 " ".join(sorted(scope.logged)),
+                list(scope.statements),
             )
         )
         return FileFacts(
@@ -193,6 +197,13 @@ class _Extractor:
             if kind is ast.Constant:
                 if type(node.value) is str and (text := kind_of(node.value)):  # type: ignore[attr-defined]
                     scope.texts[text] = None
+                    if text == "sql":
+                        scope.statements[words_of(node.value)] = None  # type: ignore[attr-defined]
+                continue
+            if kind is ast.JoinedStr and (template := _template(node)):  # type: ignore[arg-type]
+                scope.texts["sql"] = None
+                scope.statements[words_of(template)] = None
+                stack.extend(row for row in reversed(node.values) if type(row) is not ast.Constant)  # type: ignore[attr-defined]
                 continue
             if kind is ast.Attribute:
                 names.add(node.attr)  # type: ignore[attr-defined]
@@ -362,6 +373,7 @@ class _Extractor:
                 " ".join(sorted(scope.keys)),
                 scope.dumped_given(),
                 " ".join(sorted(scope.logged)),
+                list(scope.statements),
             )
         )
 
@@ -427,6 +439,14 @@ class _Extractor:
                 attributes,
             )
         )
+
+
+def _template(node: ast.JoinedStr) -> str:
+    """The text of an f-string that is a SQL statement, `{}` for what is filled in; "" for any other."""
+    first = node.values[0] if node.values else None
+    if not (isinstance(first, ast.Constant) and is_sql(str(first.value) + " {}")):
+        return ""
+    return "".join(str(row.value) if isinstance(row, ast.Constant) else "{}" for row in node.values)
 
 
 def _store(target: ast.expr, scope: _Scope) -> None:

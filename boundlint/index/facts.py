@@ -32,7 +32,7 @@ class FunctionFacts(NamedTuple):
     `keys` are the constant keys it reads (`data["key"]`, `data.get("key")`), separated by blanks; `given` pairs
     a keyword of a call that may name a boundary (`workspace__slug`) with the plain names given to it, where they
     differ; `logged` are the names that its log calls
-    mention.
+    mention; `statements` are its SQL texts, cut down to words (see `boundlint.index.statements`).
     """
 
     qualname: str
@@ -56,6 +56,7 @@ class FunctionFacts(NamedTuple):
     keys: str
     given: dict[str, str]
     logged: str = ""
+    statements: list[str] = []  # noqa: RUF012 -- never filled in place
 
     @property
     def name(self) -> str:

@@ -1,11 +1,13 @@
-"""What a constant text of the code is: a graph query, or a prompt that tells a model whose data it may touch."""
+"""What a constant text of the code is: a graph query, SQL, or a prompt that tells a model whose data it may touch."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal
 
-TextKind = Literal["graph-query", "access-rule"]
+from boundlint.index.statements import is_sql, secures_rows
+
+TextKind = Literal["graph-query", "access-rule", "sql", "row-security"]
 SHORTEST = 24  # characters: shorter texts are no sentence and no query
 
 GRAPH_QUERY = re.compile(r"\bMATCH\s*\([^)]*\).*\b(?:RETURN|DELETE|SET|REMOVE)\b", re.DOTALL)
@@ -28,6 +30,10 @@ def kind_of(text: str) -> TextKind | None:
         return None
     if "MATCH" in text and GRAPH_QUERY.search(text):
         return "graph-query"
+    if is_sql(text):
+        return "row-security" if secures_rows(text) else "sql"
+    if secures_rows(text):
+        return "row-security"
     lowered = text.lower()
     if ("only" in lowered or "not" in lowered or "never" in lowered) and ACCESS_RULE.search(text):
         return "access-rule"

@@ -33,7 +33,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             continue
         sure = found.persona == "regular" and not lookup.via and not is_compared_later(view, parent)
         yield Problem(
-            f"{lookup.call} {VERBS[lookup.effect]} a {lookup.model} by {lookup.ids[0]} alone: {parent} is checked, but nothing ties the {lookup.model} to it",
+            f"{lookup.call} {VERBS[lookup.effect]} {lookup.record} by {lookup.ids[0]} alone: {parent} is checked, but nothing ties the {lookup.model} to it",
             f"add {parent} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",
             confidence_of(found),
             "regular" if sure else "auditor",

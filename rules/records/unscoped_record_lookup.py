@@ -71,7 +71,7 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
     natural = all(NATURAL_KEY.search(name) for name in lookup.columns)
     if lookup.created and natural:
         yield Problem(
-            f"{lookup.call} finds a {lookup.model} by {key} alone, but here one is created with {lookup.created[0]}: another tenant's may be taken for it",
+            f"{lookup.call} finds {lookup.record} by {key} alone, but here one is created with {lookup.created[0]}: another tenant's may be taken for it",
             f"compare {lookup.created[0]} in the query, as the record that is created on a miss has it",
             "high",
             "auditor" if is_support(view) else "regular",
@@ -92,7 +92,7 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
         facts += (f"{maker.facts.qualname} creates a {lookup.model} with {column}",)
         trace += (TraceStep(maker.path, maker.facts.line, f"a {lookup.model} is created with {column}"),)
     yield Problem(
-        f"{lookup.call} loads a {lookup.model} by {key} alone: nothing ties it to the caller's boundary",
+        f"{lookup.call} loads {lookup.record} by {key} alone: nothing ties it to the caller's boundary",
         "take the boundary as a parameter and compare it in the query",
         "medium",
         "auditor"
@@ -116,7 +116,7 @@ def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             continue
         part = found.reach[0].removesuffix("()") if found.reach else "the tenant"
         yield Problem(
-            f"{lookup.call} {VERBS[lookup.effect]} a {lookup.model} by {lookup.ids[0]} alone: nothing ties it to the caller's boundary",
+            f"{lookup.call} {VERBS[lookup.effect]} {lookup.record} by {lookup.ids[0]} alone: nothing ties it to the caller's boundary",
             f"add {part} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",
             confidence_of(found),
             found.persona,
