@@ -112,7 +112,7 @@ def test_metadata(distributions: Path) -> None:
         for line in metadata.splitlines()
         if line.startswith("Requires-Dist: ") and "extra ==" not in line
     }
-    assert required == {"libcst", "astroid", "pluggy", "rich", "tomli"}
+    assert required == {"libcst", "astroid", "pluggy", "rich", "sqlglot", "tomli"}
     assert "Requires-Python: >=3.10" in metadata
     assert "boundlint = boundlint.cli:main" in entry_points
     assert "BND = boundlint.integrations.flake8:Plugin" in entry_points

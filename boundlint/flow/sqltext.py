@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.flow.guards import mentions_boundary
 from boundlint.flow.queries import IDENTIFIER, Effect, Lookup, place_of, unbound, unwrapped
-from boundlint.flow.values import HOLE, NONE, UNKNOWN, Value, join
+from boundlint.flow.values import HOLE, NONE, Value, join
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT
 from boundlint.index.nodes import source_of
@@ -44,7 +44,6 @@ GROUPED = re.compile(r"(?i)\bGROUP\s+BY\b")
 CURSOR = re.compile(r"(?:^|[._])c(?:ur|urs|ursor)?\d?$")
 HOLE_NAME = "hole_"
 MOST_HOLES = 12
-CHANGES = ("append", "extend", "insert", "update", "setdefault", "pop", "format")
 EFFECTS: Mapping[str, Effect] = {"read": "read", "write": "update", "delete": "delete"}
 
 
@@ -87,7 +86,7 @@ def statement_run(
         return None
     if callee.function is not None and mentions_boundary(run.flow, callee.function):
         return None  # a helper of the project may bind the connection first
-    bound = dict(_bound(argument))
+    bound = dict(_bound(run, argument))
     template = Template(text) if HOLE not in text else _template(run, argument)
     statement = _parsed(template.text) if template is not None else None
     if template is None or statement is None:
@@ -110,8 +109,10 @@ def _text_argument(given: Arguments) -> tuple[int, ast.expr, str]:
     return 0, ast.Constant(""), ""
 
 
-def _bound(argument: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """The parameters in `text("…").bindparams(id=…)`."""
+def _bound(run: Interpreter, argument: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The parameters in `text("…").bindparams(id=…)`, directly or under a name."""
+    if isinstance(argument, ast.Name):
+        argument = _assigned(run, argument.id) or argument
     while isinstance(argument, ast.Call) and isinstance(argument.func, ast.Attribute):
         if argument.func.attr == "bindparams":
             yield from ((row.arg, row.value) for row in argument.keywords if row.arg)
@@ -159,23 +160,16 @@ def _written(run: Interpreter, node: ast.expr, holes: list[ast.expr]) -> str | N
     return "".join(texts)
 
 
-def _assigned(run: Interpreter, name: str) -> ast.expr | None:
-    """What a local name is given, where the function binds it once and changes it nowhere."""
-    body = run.flow.body(run.function) or []
+def _assigned(run: Interpreter, name: str, grows: bool = False) -> ast.expr | None:
+    """What a local name is given, where the function binds it once; a collection may grow, a text may not."""
     found: list[ast.expr | None] = []
-    for node in (part for statement in body for part in ast.walk(statement)):
-        if isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == name for t in node.targets
-        ):
+    for node in (part for statement in run.flow.body(run.function) or () for part in ast.walk(statement)):
+        if isinstance(node, ast.Assign):
+            found += [node.value for target in node.targets if path_of(target) == name]
+        elif isinstance(node, ast.AnnAssign) and path_of(node.target) == name:
             found.append(node.value)
-        elif isinstance(node, (ast.AnnAssign, ast.AugAssign)) and getattr(node.target, "id", "") == name:
-            found.append(node.value if isinstance(node, ast.AnnAssign) else None)
-        elif (
-            isinstance(node, ast.Call) and path_of(node.func) in {f"{name}.{verb}" for verb in CHANGES}
-        ) or (
-            isinstance(node, ast.Subscript)
-            and isinstance(node.ctx, ast.Store)
-            and path_of(node.value) == name
+        elif (isinstance(node, ast.AugAssign) and path_of(node.target) == name and not grows) or (
+            isinstance(node, ast.Call) and path_of(node.func) in (f"{name}.insert", f"{name}.pop")
         ):
             found.append(None)
     return found[0] if len(found) == 1 else None
@@ -234,7 +228,7 @@ def _compares(part: Part, use: Use) -> Iterator[tuple[str, tuple[SqlValue, ...]]
             yield row.column.lower(), row.values
 
 
-Parameters = Mapping[str, tuple[Value, ast.expr]]  # by key; "" is for what is not told apart
+Parameters = Mapping[str, tuple[Value, ast.expr]]  # by key; "" is what holds those that are not told apart
 
 
 def _parameters(
@@ -256,24 +250,17 @@ def _parameters(
     else:
         for value, node in sets[:1]:
             told = _told_apart(run, node)
-            if told is None:
+            found |= {key: (run.value(inner), inner) for key, inner in told or ()}
+            if value.carriers or value.maybe:  # one of those that are not told apart may be the boundary
                 found[""] = (value, node)
-            else:
-                found |= {key: (run.value(inner), inner) for key, inner in told}
-    if given.starred or given.open_ended:
-        found.setdefault("", (given.spread, ast.Name("parameters")))
     return found
 
 
 def _told_apart(run: Interpreter, node: ast.expr) -> list[tuple[str, ast.expr]] | None:
     """The single parameters in `(a, b)`, `{"a": a}`, `dict(a=a)` or a name given one; None where they cannot be told."""
     if isinstance(node, ast.Name):
-        assigned = _assigned(run, node.id)
-        return (
-            _told_apart(run, assigned)
-            if assigned is not None and not isinstance(assigned, ast.Name)
-            else None
-        )
+        assigned = _assigned(run, node.id, grows=True)
+        return None if assigned is None or isinstance(assigned, ast.Name) else _told_apart(run, assigned)
     if isinstance(node, (ast.Tuple, ast.List)):
         if any(isinstance(row, ast.Starred) for row in node.elts):
             return None
@@ -299,26 +286,25 @@ def _lookup(
 ) -> Lookup:
     table, part, use = touched
     level = run.vocabulary.column
-    rest = parameters.get("", (UNKNOWN, ast.Name("?")))
-    ids: list[str] = []
-    id_values: list[Value] = []
-    for column, values in _compares(part, use):
-        if not IDENTIFIER.match(column) or level(column):
-            continue
-        for key in filter(None, map(_key, values)):
-            value, source = parameters.get(key, rest)
-            if not value.is_constant:
-                ids.append(ast.unparse(unwrapped(source)))
-                id_values.append(value)
-    compared = [parameters.get(key, rest) for row in statement.parts for key in row.given]
-    compared += [parameters[key] for key in parameters if key.startswith(HOLE_NAME)]
-    tested = {column for _, column in part.tested}
+    ids = {
+        ast.unparse(unwrapped(parameters[key][1])): parameters[key][0]
+        for column, values in _compares(part, use)
+        for key in map(_key, values)
+        if IDENTIFIER.match(column) and not level(column) and key and key in parameters
+    }
+    ids = {source: value for source, value in ids.items() if not value.is_constant}
+    keys = {key for row in statement.parts for key in row.given}
+    keys |= {key for row in statement.parts for use in row.uses for key in _filled(row, use)}
+    elsewhere = {key for key in parameters if key.startswith(HOLE_NAME)} - keys
+    compared = [parameters[key] for key in sorted(keys | elsewhere) if key in parameters]
     carriers = {f"{table.name}.{column}" for row in statement.parts for column in _boundaries(run, row)}
-    maybe = {"**"} if any(row.opaque for row in statement.parts) else set()
+    maybe: set[str] = set()
+    if elsewhere or any(row.opaque for row in statement.parts) or not keys <= parameters.keys():
+        maybe.add("**")  # a condition, or what it compares with, comes from elsewhere
+        compared += [parameters[""]] if "" in parameters else []
     given = [unbound(value) for value, _ in compared]
     carriers.update(*(value.carriers for value in given), receiver.carriers)
     maybe.update(*(value.maybe for value in given), receiver.maybe)
-    params = NONE.union(*(value.params for value in given))
     return Lookup(
         table.model or table.name,
         table.type_name,
@@ -327,10 +313,14 @@ def _lookup(
         run.function,
         place_of(node),
         source_of(node),
-        Value(frozenset(carriers), frozenset(maybe - carriers), params),
-        frozenset(tested),
-        tuple(dict.fromkeys(ids)),
-        join(id_values),
+        Value(
+            frozenset(carriers),
+            frozenset(maybe - carriers),
+            NONE.union(*(value.params for value in given)),
+        ),
+        frozenset(column for _, column in part.tested),
+        tuple(ids),
+        join(ids.values()),
         values=frozenset(ast.unparse(source) for _, source in compared),
         is_table=not table.model,
     )
@@ -342,6 +332,12 @@ def _key(value: SqlValue) -> str:
         return value.key
     found = re.search(rf"\b{HOLE_NAME}\d+", value.key) if value.kind == "literal" else None
     return found[0] if found is not None else ""
+
+
+def _filled(part: Part, use: Use) -> Iterator[str]:
+    """What is filled into quotes that a column of a table always equals."""
+    for _, values in _compares(part, use):
+        yield from (key for key in map(_key, values) if key.startswith(HOLE_NAME))
 
 
 def _boundaries(run: Interpreter, part: Part) -> Iterator[str]:
