@@ -35,10 +35,12 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         if access.verdict not in ("unscoped", "unknown") and not is_digest_of_question(view, access):
             yield from check_choice(access, view)
             continue
+        if not access.passed:
+            continue  # `cache.clear()` gives nobody another's entry
         found = evidence(view, access)
         if not found.reach and not found.strong:
             continue
-        part = found.value[0] if found.value else found.reach[0]
+        part = next(iter((*found.value, *found.reach)), "tenant_id")
         yield Problem(
             f"{access.operation.target} uses the key {shown_key(access)}, which carries no boundary, for a customer's data",
             f"make {part.removesuffix('()')} a part of the key, e.g. scoped_key({part}, {access.source_of('key') or '…'})",
