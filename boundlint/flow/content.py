@@ -34,11 +34,11 @@ LONGEST_SOURCE = 60
 CLEAN = re.compile(
     r"(?:^|_)(?:len|type|id|ids|hash|bool|int|float|min|max|sum|count|any|all|isinstance|keys|redact\w*|mask\w*|saniti[sz]e\w*|scrub\w*|anonymi[sz]e\w*"
     r"|truncat\w*|shorten\w*|preview|hexdigest|digest|sha\d*|md5|round|sizeof|getsizeof|fingerprint|obfuscate\w*|summari[sz]e\w*|safe\w*|clip\w*|abbreviat\w*"
-    r"|size|name|status|stats|tokens?_count|count_tokens?|num_tokens\w*|elide\w*|hide\w*|filter\w*|exclude\w*|remove\w*|encrypt\w*|error\w*)(?:_|$)"
+    r"|size|name|status|stats|format_exc\w*|tokens?_count|count_tokens?|num_tokens\w*|elide\w*|hide\w*|filter\w*|exclude\w*|remove\w*|encrypt\w*|error\w*)(?:_|$)"
 )
 WRAPPERS = frozenset(
     "str repr dumps pformat model_dump model_dump_json dict strip format decode encode join json to_dict to_json dumps_json orjson list tuple sorted "
-    "loads lower upper replace json_dumps get_secret_value".split()
+    "loads lower upper replace json_dumps".split()
 )
 HTTP_RESULT = re.compile(r"(?:^|\.)(?:get|post|put|patch|request|send|fetch|delete)\(\)$")
 TOKEN_EXCHANGE = re.compile(
@@ -54,6 +54,7 @@ TOOL_CALL = re.compile(
     r"(?:^|\.)(?:tool|tool_instance|tool_obj|selected_tool|tool_func|tool_fn|tools\[\])\.(?:run|arun|_run|execute|invoke|ainvoke|call|acall)\(\)$"
 )
 ROOTS = frozenset("settings config os constants environ e ex exc err error exception conf".split())
+MASKED = re.compile(r"\bSecret(?:Str|Bytes|\[)")
 SECRET_HEADER = re.compile(r"^(?:authorization|x-api-key|api-key|cookie|proxy-authorization)$", re.IGNORECASE)
 STATIC = re.compile(
     r"template|load_prompt|get_prompt|prompt_manager|read_text|gettext|translate|i18n|^_$|^t$"
@@ -135,6 +136,9 @@ class Contents:
         made = self.made(node, line)
         if made is not None:
             yield made
+        elif name == "get_secret_value" and isinstance(node.func, ast.Attribute):
+            if (what := strong(path_of(node.func.value).rpartition(".")[2])) is not None:
+                yield Found(what, _source(node), node.lineno, followed=True)
         elif name in WRAPPERS:
             receiver = node.func.value if isinstance(node.func, ast.Attribute) else None
             if receiver is not None and not isinstance(receiver, ast.Constant):
@@ -149,7 +153,7 @@ class Contents:
         """What the result of a call is by the call itself: a model's answer, a token response, a request's body."""
         path = path_of(node.func) + "()"
         source = _source(node)
-        if REQUEST_BODY.search(path):
+        if REQUEST_BODY.search(path) and not self._is_sent(path, line):
             return Found("request", source, node.lineno, followed=True)
         if TOOL_CALL.search(path):
             return Found("tool result", source, node.lineno, followed=True)
@@ -168,6 +172,23 @@ class Contents:
             if exchanged is not None:
                 return Found("credential", source, exchanged, followed=True, exchanged=True)
         return None
+
+    def _is_sent(self, path: str, line: int) -> bool:
+        """Whether a `request` is none that came in: what the program sent, or the answer to it under that name."""
+        holder, _, name = path.removesuffix("()").rpartition(".")[0].rpartition(".")
+        if holder:
+            return bool(RESPONSE_NAME.match(holder.rpartition(".")[2]))  # `response.request.headers`
+        origin = self.known.of(name, line)
+        while isinstance(origin, ast.Await):
+            origin = origin.value
+        return isinstance(origin, ast.Call) and bool(HTTP_RESULT.search(path_of(origin.func) + "()"))
+
+    def _masks_itself(self, name: str) -> bool:
+        """Whether a variable is a `SecretStr`, which is written as asterisks: its value is asked for elsewhere."""
+        facts = self.function.facts
+        return f"{name}.get_secret_value" in facts.calls or any(
+            param.name == name and MASKED.search(param.annotation) for param in facts.params
+        )
 
     def _exchange(self, node: ast.expr, line: int) -> int | None:
         """The line of the request whose response a value is, where that request exchanges a token."""
@@ -193,7 +214,7 @@ class Contents:
     def _name(self, node: ast.Name, line: int, depth: int) -> Iterator[Found]:
         name = node.id
         what = strong(name)
-        if not self.known.binds(name):
+        if not self.known.binds(name) or self._masks_itself(name):
             return  # a module's constant, an import
         origin = self.known.of(name, line)
         if origin is None:
@@ -227,6 +248,8 @@ class Contents:
         if root[:1].isupper() or root in ROOTS:
             return
         if REQUEST_BODY.search(path):
+            if self._is_sent(path, line):
+                return
             kind: Content = "credential" if node.attr in ("headers", "cookies") else "request"
             yield Found(kind, _source(node), node.lineno, followed=True)
             return

@@ -120,6 +120,7 @@ class Interpreter:
 
     def _if(self, node: ast.If) -> bool:
         test = self._tested(node.test)
+        self.lookups.on_refusal(node, test)
         self._note_post_filter(node.test)
         about = self.claims.on_test(node.test, test) if self.claims.active else "presence"
         blocks = [node.body, node.orelse] if node.orelse else [node.body]
@@ -175,6 +176,7 @@ class Interpreter:
     def _assign(self, node: ast.Assign) -> None:
         value = self.value(node.value)
         for target in node.targets:
+            self.lookups.derived.on_assign(target, node.value)
             if isinstance(target, ast.Name):
                 self._note_overwritten(node, target.id, value)
             pairs = _unpacked(target, node.value)

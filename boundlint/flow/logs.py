@@ -26,7 +26,7 @@ TRACE_ID = re.compile(r"trace|span_id|correlation|request_id|run_id|^actor|^subj
 ROW = re.compile(r"\b(?:event|record|entry|payload|context|ctx|extra|fields|data|asdict|model_dump\w*)\b")
 FAILED = re.compile(r"status_code|status\b|\bok\b|is_success|is_error|error|code")
 VERBOSE = re.compile(
-    r"debug|verbose|trace|isEnabledFor|dev_mode|DEBUG|VERBOSE|LOG_CONTENT|log_prompts?|log_payloads?"
+    r"debug|verbose|trace|isEnabledFor|dev_mode|DEBUG|VERBOSE|(?i:\blog_(?:\w+_)?(?:contents?|prompts?|payloads?|body|bodies|headers?|requests?|responses?|messages?))\b"
 )
 
 

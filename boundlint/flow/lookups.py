@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
+from boundlint.flow.derived import Derivations
 from boundlint.flow.guards import SILENT_CALL, Check, is_authority, is_check, mentions_boundary
 from boundlint.flow.queries import (
     ADDED,
@@ -70,12 +71,14 @@ class Lookups:
         self.comparisons: list[tuple[Value, tuple[str, ...], str]] = []
         self.handed_on: set[str] = set()
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
+        self.derived = Derivations()
 
     def inherit(self, outer: Lookups) -> None:
         """Collect into what the function around this one has: its queries, its checks, its loops."""
         self.found, self.checked_ids, self.tested = outer.found, outer.checked_ids, outer.tested
         self.loops, self.comparisons, self.created = outer.loops, outer.comparisons, outer.created
         self.handed_on = outer.handed_on
+        self.derived = outer.derived
 
     def on_call(
         self, node: ast.Call, path: str, callee: Callee, receiver: Value, given: Arguments
@@ -130,6 +133,11 @@ class Lookups:
                 with_ids = tuple(source for position, source in enumerate(sources) if position != index)
                 self.comparisons.append((value, with_ids, reason))
 
+    def on_refusal(self, node: ast.If, test: Value) -> None:
+        """`if not report: raise`: what was loaded decides on the whole function, on what went before too."""
+        if isinstance((node.body or node.orelse)[-1], ast.Raise):
+            self.tested |= {QUERY + origin for origin in origins(test)}
+
     def check(self, source: str, reason: str, line: int, *, firm: bool) -> None:
         """Remember that an id, by its source text, is checked; a firm check decides wherever it stands."""
         known = self.checked_ids.get(source)
@@ -138,6 +146,8 @@ class Lookups:
         self.checked_ids[source] = Check(reason, line, firm)
         if source in self.loops:  # each of the ids is
             self.check(self.loops[source], reason, line, firm=firm)
+        if record := self.derived.record_of(source):  # whose it is, is known by its part
+            self.check(record, reason, line, firm=firm)
 
     def on_summary(
         self,
@@ -230,6 +240,7 @@ class Lookups:
             return
         for source in row.ids:
             check = self.checked_ids.get(source) or self.checked_ids.get(record_of(source))
+            check = check or self.derived.check_of(source, self.checked_ids)
             if check is not None and (check.firm or check.line <= row.line):
                 yield check.reason
         for source in row.ids:
@@ -516,7 +527,7 @@ def _without_rows(given: Arguments) -> Arguments:
 def _renamed(source: str, given: Mapping[str, ast.expr]) -> str:
     """An id's source as the caller writes it; "" where the caller gives nothing."""
     head, _, rest = source.partition(".")
-    text = source_of(given[head]) if head in given else ""
+    text = source_of(unwrapped(given[head])) if head in given else ""
     return f"{text}.{rest}" if text and rest else text
 
 
@@ -554,7 +565,7 @@ def _through_parents(rows: list[Lookup]) -> list[Lookup]:
 
 def _add_id(ids: list[str], values: list[Value], node: ast.expr, value: Value) -> None:
     """Take an id in; a column of another query (`OuterRef("id")`, `Parent.id`) is none."""
-    source = ast.unparse(node)
+    source = ast.unparse(unwrapped(node))
     if (
         not source.startswith(("OuterRef", "F("))
         and not value.is_constant

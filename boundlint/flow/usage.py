@@ -31,6 +31,8 @@ COUNTER = re.compile(
 QUEUE = re.compile(
     r"queue|channel|stream|event|topic|broadcast|pubsub|notify|notification|signal|inbox|outbox|cancel|stop|abort|websocket|\bws\b|socket|presence|room"
 )
+MEMBERS = frozenset("sadd sismember smismember zadd zscore zrank".split())  # what takes members of a set
+TIMES = re.compile(r"\{[\w.()\[\]]+: (?:time\.time|(?:\w+\.)*(?:now|utcnow|time))\([\w.]*\)\}")
 # What a key says that belongs to one run: of use until the run ends.
 RUN_STATE = re.compile(
     r"(?<![a-z])(?:agent_?runs?|runs?|run_?(?:state|id)|steps?|scratch(?:pad)?|tmp|temp|intermediate|working|task_?state|job_?state|"
@@ -38,7 +40,7 @@ RUN_STATE = re.compile(
 )
 SUPPORT_PATH = re.compile(
     r"(?:^|/)(?:tests?|testing|migrations?|alembic|fixtures?|examples?|docs?|benchmarks?|scripts?|commands?|seeds?|demo|evals?|evaluation|"
-    r"cookbook|tutorials?|schedules?|scheduled|crons?|periodic|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|cli)\.py$"
+    r"cookbook|tutorials?|schedules?|scheduled|crons?|periodic|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|cli|[^/]*_cli)\.py$"
 )
 
 
@@ -87,6 +89,12 @@ def usage_of(access: Access) -> Usage:
         return "queue"
     if access.has("value") and (value.is_constant or (value.marks <= {"time"} and not value.params)):
         return "lock"  # an existence flag: 1, "true", a time
+    if method in ("srem", "zrem") or (
+        method in MEMBERS and access.source_of("value").rpartition(".")[2] in value.carriers
+    ):
+        return "queue"  # a set of tenants or users: whose turn it is
+    if TIMES.fullmatch(access.source_of("value")):
+        return "lock"  # when each was seen last
     if "digest" in key.marks and not value.carriers:
         return "digest"
     if CONFIGURATION.search(text) or re.search(

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from boundlint.findings import TraceStep
+from boundlint.findings import Persona, TraceStep
 from boundlint.flow import names
 from boundlint.flow.levels import compares_tenant_alone, personal_rows
 from boundlint.flow.queries import Lookup
 from boundlint.flow.records import (
     VERBS,
+    boundary_at_hand,
     confidence_of,
     creator_beside,
     is_deviant,
@@ -65,8 +66,8 @@ def is_secret(model: str, column: str) -> bool:
 
 def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
     """Report a query by a key that several tenants may use, where the record that is created has a boundary."""
-    if lookup.effect != "read":
-        return
+    if lookup.effect != "read" or any(is_secret(lookup.model, name) for name in lookup.columns):
+        return  # whoever holds the secret may have what it stands for
     key = ", ".join(sorted(lookup.columns)[:2])
     natural = all(NATURAL_KEY.search(name) for name in lookup.columns)
     if lookup.created and natural:
@@ -74,11 +75,11 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
             f"{lookup.call} finds {lookup.record} by {key} alone, but here one is created with {lookup.created[0]}: another tenant's may be taken for it",
             f"compare {lookup.created[0]} in the query, as the record that is created on a miss has it",
             "high",
-            "auditor" if is_support(view) else "regular",
+            _persona_of_created(view),
         )
         return
-    if not lookup.predicate.params or any(is_secret(lookup.model, name) for name in lookup.columns):
-        return  # whoever holds the secret may have what it stands for
+    if not lookup.predicate.params:
+        return
     if all("time" in names.marks(name) for name in lookup.columns):
         return  # rows by their age are a matter of cleaning up
     derived = any(DERIVED_KEY.search(name) for name in lookup.columns)
@@ -104,6 +105,14 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
         facts,
         trace,
     )
+
+
+def _persona_of_created(view: View) -> Persona:
+    """Good evidence: the boundary of what is created comes with the request or is at hand, and not from any row."""
+    if is_support(view):
+        return "auditor"
+    served = view.analysis.entry(view.function) is not None
+    return "regular" if served or boundary_at_hand(view) else "pedantic"
 
 
 def check_id(node: cst.CSTNode, view: View) -> Iterable[Problem]:

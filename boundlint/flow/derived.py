@@ -1,0 +1,66 @@
+"""What a function's variables were made of: the record that one is a part of, the ids that another was found by.
+
+`owner = session.owner_id` compared with the caller says whose `session` is; `ids = subtree(folder_id)` is as good
+as the check of `folder_id`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+from boundlint.flow.guards import Check
+from boundlint.flow.queries import IDENTIFIER, INPUT
+from boundlint.index.extract import path_of
+
+
+class Derivations:
+    """The assignments of one function, collected while its body is followed."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, str] = {}  # a variable -> the variable that holds the record it was read from
+        self._ids: dict[str, tuple[str, ...]] = {}  # an id -> the sources of what a call found it by
+
+    def on_assign(self, target: ast.expr, value: ast.expr) -> None:
+        """Remember what a variable is made of; one that is given two things is made of neither."""
+        if not isinstance(target, ast.Name):
+            return
+        while isinstance(value, ast.Await):
+            value = value.value
+        again = target.id in self._parts or target.id in self._ids
+        self._parts[target.id] = "" if again else _record_read(value)
+        sources = _given(value) if isinstance(value, ast.Call) and IDENTIFIER.match(target.id) else ()
+        self._ids[target.id] = () if again else sources
+
+    def record_of(self, name: str) -> str:
+        """The variable that holds the record of which a variable is a part; "" without one."""
+        return self._parts.get(name, "")
+
+    def check_of(self, name: str, checked: Mapping[str, Check]) -> Check | None:
+        """The check of the id that an id was found by, where it was found by no unchecked one."""
+        sources = self._ids.get(name, ())
+        held = [checked[source] for source in sources if source in checked]
+        return held[0] if held and not any(row not in checked and _names_id(row) for row in sources) else None
+
+
+def _record_read(value: ast.expr) -> str:
+    """`session` of `session.owner_id` and of `getattr(session, "owner_id", None)`."""
+    if isinstance(value, ast.Call) and path_of(value.func) == "getattr" and value.args:
+        value = value.args[0]
+    elif isinstance(value, ast.Attribute):
+        value = value.value
+    else:
+        return ""
+    return value.id if isinstance(value, ast.Name) and value.id not in ("self", "cls", "request") else ""
+
+
+def _given(call: ast.Call) -> tuple[str, ...]:
+    """The sources of what a call is given, constants aside."""
+    rows = (*call.args, *(keyword.value for keyword in call.keywords))
+    return tuple(ast.unparse(row) for row in rows if not isinstance(row, ast.Constant))
+
+
+def _names_id(source: str) -> bool:
+    """Whether a source may hold an id: by its name, or as it is what a client sent or a call made."""
+    root, last = source.partition(".")[0], source.rpartition(".")[2]
+    return not source.replace(".", "").isidentifier() or bool(IDENTIFIER.match(last) or INPUT.search(root))
