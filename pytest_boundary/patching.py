@@ -154,19 +154,18 @@ class Patcher:
             raise error
         self.monitor.fault(self.seam, error)
 
+    def attempt(self, hook: Callable[..., T], *args: Any) -> T | None:
+        """Call a hook whose own errors are ours, never the test's: None then. `wrap` does this itself."""
+        __tracebackhide__ = True
+        try:
+            return hook(*args)
+        except Exception as error:
+            self.failed(error)
+            return None
+
     def guarded(self, hook: Callable[..., T]) -> Callable[..., T | None]:
-        """A hook whose own errors are ours, never the test's: it gives None then. `wrap` does this itself."""
-
-        @functools.wraps(hook)
-        def safe(*args: Any) -> T | None:
-            __tracebackhide__ = True
-            try:
-                return hook(*args)
-            except Exception as error:
-                self.failed(error)
-                return None
-
-        return safe
+        """A hook that is called as `attempt` calls it."""
+        return functools.wraps(hook)(functools.partial(self.attempt, hook))
 
 
 class ImportWatch(importlib.abc.MetaPathFinder):

@@ -9,7 +9,7 @@ from types import FrameType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.sql import Sql, tables
 from pytest_boundary.monitor import Monitor, Operation
@@ -31,25 +31,14 @@ def _operation(target: str, effect: str) -> Operation:
 class _Watch:
     """What the connections of one run share."""
 
-    def __init__(self, monitor: Monitor, seam: str, fetch: Callable[..., Any], record: type) -> None:
-        self.monitor = monitor
-        self.seam = seam
+    def __init__(self, patcher: Patcher, fetch: Callable[..., Any], record: type) -> None:
+        self.patcher = patcher
+        self.monitor = patcher.monitor
         self._record = record
         self._fetch = fetch  # the original: what it asks is not judged
         self._schemas: WeakKeyDictionary[Any, dbapi.Schema] = WeakKeyDictionary()
         # by connection, then by the name of the portal that a cursor has opened
         self._portals: WeakKeyDictionary[Any, dict[str, State]] = WeakKeyDictionary()
-
-    def guarded(self, hook: Callable[..., Any], *args: Any) -> Any:
-        """Call a hook, whose errors are ours and never the test's."""
-        __tracebackhide__ = True
-        try:
-            return hook(*args)
-        except UnscopedAccess:
-            raise
-        except Exception as error:
-            self.monitor.fault(self.seam, error)
-            return None
 
     async def judge(self, connection: Any, method: str, call: Call) -> State | None:
         """Judge a statement, unless a client above has; gives what its rows are to be compared with."""
@@ -62,12 +51,12 @@ class _Watch:
         if schema is None:
             schema = self._schemas[connection] = dbapi.Schema()
         if not many:
-            active = self.guarded(dbapi.known, self.monitor, operation, schema, text, arguments)
+            active = self.patcher.attempt(dbapi.known, self.monitor, operation, schema, text, arguments)
             if active is not None:
                 return active, operation
         sql = Sql(text, arguments, DIALECT, "dollar", many)
         found = await self._columns(connection, schema, sql)
-        active = self.guarded(dbapi.before, self.monitor, operation, sql, schema, found.__getitem__)
+        active = self.patcher.attempt(dbapi.before, self.monitor, operation, sql, schema, found.__getitem__)
         return None if active is None else (active, operation)
 
     async def _columns(
@@ -189,7 +178,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     prepared = module.prepared_stmt.PreparedStatement
     if "fetch" not in vars(connection):
         raise patcher.broken("Connection.fetch not found")
-    watch = _Watch(monitor, patcher.seam, vars(connection)["fetch"], module.Record)
+    watch = _Watch(patcher, vars(connection)["fetch"], module.Record)
 
     def judging(owner: Any, method: str, read: Read, target: str = "") -> None:
         def make(original: Any) -> Any:
@@ -198,7 +187,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                 __tracebackhide__ = True
                 state = None
                 if not monitor.claimed.get():
-                    understood = watch.guarded(read, self, args, kwargs)
+                    understood = patcher.attempt(read, self, args, kwargs)
                     if understood is not None:
                         on, call, args, kwargs = understood
                         state = await watch.judge(on, target or method, call)
@@ -206,7 +195,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                 if state is not None:
                     if owner is cursor:
                         watch.opened(self, state)
-                    watch.guarded(watch.compare, state, result)
+                    patcher.attempt(watch.compare, state, result)
                 return result
 
             return judged
@@ -220,7 +209,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             result = await original(self, *args, **kwargs)
             state = watch.state(self)
             if state is not None:
-                watch.guarded(watch.compare, state, result)
+                patcher.attempt(watch.compare, state, result)
             return result
 
         return fetched

@@ -30,6 +30,17 @@ def effect_of(text: str) -> str:
     return EFFECTS.get(text.split(None, 1)[0].lower() if text.strip() else "", "read")
 
 
+def ask(connection: Any, text: str) -> Sequence[Sequence[Any]]:
+    """The rows of a statement that runs on a DB-API connection beside the user's."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(text)
+        found: list[Sequence[Any]] = cursor.fetchall()
+        return found
+    finally:
+        cursor.close()
+
+
 def column_query(dialect: str, table: str) -> str:
     """The statement that gives the columns of a table, one a row, as its second field."""
     name = table.replace("'", "''")

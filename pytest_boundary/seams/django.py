@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import FrameType, ModuleType
@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 from boundlint.index.words import IDENTITY
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
@@ -80,7 +80,7 @@ class _Watch:
 
     def __init__(self, patcher: Patcher, monitor: Monitor) -> None:
         self.monitor = monitor
-        self.seam = patcher.seam
+        self.patcher = patcher
         self._folder = os.path.dirname(str(sys.modules["django"].__file__)) + os.sep
         self._files: dict[str, str | None] = {}
         self._schemas: dict[tuple[str, str], _Schema] = {}
@@ -94,7 +94,7 @@ class _Watch:
         cursor = context["cursor"]
         if many:
             parameters = list(parameters)
-        late = self.guarded(self._before, sql, parameters, many, context)
+        late = self.patcher.attempt(self._before, sql, parameters, many, context)
         claimed = self.monitor.claimed
         token = claimed.set(True)
         try:
@@ -102,19 +102,8 @@ class _Watch:
         finally:
             claimed.reset(token)
         if late is not None and cursor.rowcount > 0:
-            self.guarded(late)
+            self.patcher.attempt(late)
         return result
-
-    def guarded(self, hook: Callable[..., Any], *args: Any) -> Any:
-        """Call a hook, whose errors are ours and never the test's."""
-        __tracebackhide__ = True
-        try:
-            return hook(*args)
-        except UnscopedAccess:
-            raise
-        except Exception as error:
-            self.monitor.fault(self.seam, error)
-            return None
 
     def _before(self, text: str, parameters: Any, many: bool, context: Any) -> Callable[[], None] | None:
         """Judge a statement now, or give what judges it once it is known whether it met a row."""
@@ -276,16 +265,7 @@ def _by_primary_key(queryset: Any) -> bool:
 
 
 def _query(connection: Any) -> dbapi.Query:
-    def query(text: str) -> Iterable[Sequence[Any]]:
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(text)
-            found: list[Sequence[Any]] = cursor.fetchall()
-            return found
-        finally:
-            cursor.close()
-
-    return query
+    return lambda text: dbapi.ask(connection.connection, text)
 
 
 def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
@@ -330,7 +310,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                 finally:
                     claimed.reset(token)
                 if result:
-                    watch.guarded(watch.compare, cursor, [result] if name == "fetchone" else result)
+                    watch.patcher.attempt(watch.compare, cursor, [result] if name == "fetchone" else result)
                 return result
 
             return fetch
@@ -350,7 +330,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                     claimed.reset(token)
                 if row is rows:
                     return
-                watch.guarded(watch.compare, cursor, [row])
+                watch.patcher.attempt(watch.compare, cursor, [row])
                 yield row
 
         return __iter__

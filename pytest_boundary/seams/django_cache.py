@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.keys import LOCK, judge_keys
 from pytest_boundary.checks.rows import foreign_in_value
@@ -84,7 +84,7 @@ class _Watch:
             finally:
                 monitor.claimed.reset(token)
                 call.reset(inner)
-            self._guarded(self._after, operation, (args, kwargs), result)
+            self.patcher.attempt(self._after, operation, (args, kwargs), result)
             return result
 
         return method
@@ -105,15 +105,6 @@ class _Watch:
 
         return fresh
 
-    def _guarded(self, hook: Callable[..., None], *args: Any) -> None:
-        __tracebackhide__ = True
-        try:
-            hook(*args)
-        except UnscopedAccess:
-            raise
-        except Exception as error:
-            self.monitor.fault(self.patcher.seam, error)
-
     def _after(self, operation: Operation, given: Any, result: Any) -> None:
         __tracebackhide__ = True
         monitor = self.monitor
@@ -133,7 +124,7 @@ class _Watch:
         def make_and_validate_key(cache: Any, *args: Any, **kwargs: Any) -> str:
             __tracebackhide__ = True
             key: str = original(cache, *args, **kwargs)
-            self._guarded(self._judge, key)
+            self.patcher.attempt(self._judge, key)
             return key
 
         make_and_validate_key.watch = self  # type: ignore[attr-defined]
@@ -146,7 +137,7 @@ class _Watch:
             __tracebackhide__ = True
             key = original(client, *args, **kwargs)
             if self.call.get() is not None:
-                self._guarded(self._judge, str(key))
+                self.patcher.attempt(self._judge, str(key))
             return key
 
         return make_key

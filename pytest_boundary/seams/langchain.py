@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog, subclasses
+from pytest_boundary import catalog, subclasses
 from pytest_boundary.checks import documents, expressions
 from pytest_boundary.checks.filters import NOTHING, All, Filter, Other
 from pytest_boundary.monitor import Monitor, Operation
@@ -148,10 +148,8 @@ def install_callbacks(module: ModuleType, patcher: Patcher, monitor: Monitor) ->
             if shown is not None:
                 monitor.before(operation, lambda _: "free", shown)
             monitor.watcher.surface(told, surface, operation)
-        except UnscopedAccess:
-            raise
         except Exception as error:
-            monitor.fault(patcher.seam, error)
+            patcher.failed(error)
 
     class Handler(BaseCallbackHandler):
         raise_error = True

@@ -6,7 +6,7 @@ import logging
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
@@ -26,10 +26,8 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                 )
                 told = [record.msg, record.args, record.exc_info[1] if record.exc_info else None]
                 monitor.watcher.surface(told, "log", operation)
-        except UnscopedAccess:
-            raise
         except Exception as error:
-            monitor.fault(patcher.seam, error)
+            patcher.failed(error)
         return record
 
     module.setLogRecordFactory(factory)
@@ -52,10 +50,8 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                         "logging", f"logging.Logger.{record.levelname.lower()}", "log", "write"
                     )
                     monitor.watcher.surface(extra, "log", operation)
-                except UnscopedAccess:
-                    raise
                 except Exception as error:
-                    monitor.fault(patcher.seam, error)
+                    patcher.failed(error)
             return record
 
         return make_record

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.sql import Sql, tables
 from pytest_boundary.monitor import Monitor
@@ -20,9 +20,8 @@ DIALECT = "postgresql"
 class _Watch:
     """What the cursors of one run share: the schema of each connection's database."""
 
-    def __init__(self, monitor: Monitor, seam: str) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
-        self.seam = seam
         self._schemas: WeakKeyDictionary[Any, dbapi.Schema] = WeakKeyDictionary()
 
     def schema(self, cursor: Any) -> dbapi.Schema:
@@ -67,20 +66,9 @@ class _Watch:
         dbapi.rows(self.monitor, operation, active, names, [row for row in rows if isinstance(row, tuple)])
 
 
-def _guarded(watch: _Watch, function: Callable[[], Any]) -> Any:
-    __tracebackhide__ = True
-    try:
-        return function()
-    except UnscopedAccess:
-        raise
-    except Exception as error:
-        watch.monitor.fault(watch.seam, error)
-        return None
-
-
 def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Watch `Cursor` and `ServerCursor`, whose methods override it, and their async twins."""
-    watch = _Watch(monitor, patcher.seam)
+    watch = _Watch(monitor)
 
     def judging(method: str, many: bool) -> Callable[[Any], Any]:
         def make(original: Any) -> Any:
@@ -93,7 +81,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                     sql = watch.statement(cursor, query, sets, many)
                     watch.judge(cursor, method, sql, _query(module, cursor))
 
-                _guarded(watch, judge)
+                patcher.attempt(judge)
                 return original(cursor, query, sets, *args, **kwargs)
 
             return execute
@@ -105,10 +93,10 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             async def execute(cursor: Any, query: Any, params: Any = None, *args: Any, **kwargs: Any) -> Any:
                 __tracebackhide__ = True
                 sets = list(params) if many and params is not None else params
-                sql = _guarded(watch, lambda: watch.statement(cursor, query, sets, many))
+                sql = patcher.attempt(lambda: watch.statement(cursor, query, sets, many))
                 if sql is not None and not monitor.claimed.get():
                     rows = await _columns(module, watch, cursor, sql)
-                    _guarded(watch, lambda: watch.judge(cursor, method, sql, rows.__getitem__))
+                    patcher.attempt(lambda: watch.judge(cursor, method, sql, rows.__getitem__))
                 return await original(cursor, query, sets, *args, **kwargs)
 
             return execute

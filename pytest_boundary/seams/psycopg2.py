@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
@@ -55,16 +55,6 @@ def _copied(text: str) -> str:
 def _classes(extensions: ModuleType, monitor: Monitor, patcher: Patcher) -> Any:
     """A function that gives the watched subclass of a connection class."""
 
-    def guarded(hook: Any, *args: Any) -> Any:
-        __tracebackhide__ = True
-        try:
-            return hook(*args)
-        except UnscopedAccess:
-            raise
-        except Exception as error:
-            monitor.fault(patcher.seam, error)
-            return None
-
     def query(connection: Any) -> dbapi.Query:
         def run(text: str) -> Iterable[Sequence[Any]]:
             if connection.async_:  # nothing can be asked in between
@@ -107,51 +97,51 @@ def _classes(extensions: ModuleType, monitor: Monitor, patcher: Patcher) -> Any:
 
         def execute(self, query: Any, vars: Any = None) -> Any:
             __tracebackhide__ = True
-            self._boundlint_active = guarded(judge, self, "execute", query, vars, False)
+            self._boundlint_active = patcher.attempt(judge, self, "execute", query, vars, False)
             return super().execute(query, vars)
 
         def executemany(self, query: Any, vars_list: Any) -> Any:
             __tracebackhide__ = True
             sets = list(vars_list)
-            self._boundlint_active = guarded(judge, self, "executemany", query, sets, True)
+            self._boundlint_active = patcher.attempt(judge, self, "executemany", query, sets, True)
             return super().executemany(query, sets)
 
         def copy_expert(self, sql: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            guarded(judge, self, "copy_expert", sql, None, False)
+            patcher.attempt(judge, self, "copy_expert", sql, None, False)
             return super().copy_expert(sql, *args, **kwargs)
 
         def copy_to(self, file: Any, table: str, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            guarded(judge, self, "copy_to", f"SELECT * FROM {table}", None, False)
+            patcher.attempt(judge, self, "copy_to", f"SELECT * FROM {table}", None, False)
             return super().copy_to(file, table, *args, **kwargs)
 
         def fetchone(self) -> Any:
             __tracebackhide__ = True
             row = super().fetchone()
             if row is not None and self._boundlint_active is not None:
-                guarded(compare, self, [row])
+                patcher.attempt(compare, self, [row])
             return row
 
         def fetchmany(self, *size: Any, **named: Any) -> Any:
             __tracebackhide__ = True
             rows = super().fetchmany(*size, **named)
             if self._boundlint_active is not None:
-                guarded(compare, self, rows)
+                patcher.attempt(compare, self, rows)
             return rows
 
         def fetchall(self) -> Any:
             __tracebackhide__ = True
             rows = super().fetchall()
             if self._boundlint_active is not None:
-                guarded(compare, self, rows)
+                patcher.attempt(compare, self, rows)
             return rows
 
         def __next__(self) -> Any:
             __tracebackhide__ = True
             row = super().__next__()
             if self._boundlint_active is not None:
-                guarded(compare, self, [row])
+                patcher.attempt(compare, self, [row])
             return row
 
     @lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from functools import lru_cache, partial, wraps
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import fields
 from pytest_boundary.checks.mongo import Part, field_names, judge_parts
@@ -45,17 +45,6 @@ class _Watch:
         self.monitor = monitor
         self.fields: dict[str, set[str]] = {}
         self.sampled: set[str] = set()
-
-    def guarded(self, hook: Callable[..., Any], *args: Any) -> Any:
-        """Call a hook, whose errors are ours and never the test's."""
-        __tracebackhide__ = True
-        try:
-            return hook(*args)
-        except UnscopedAccess:
-            raise
-        except Exception as error:
-            self.monitor.fault(self.patcher.seam, error)
-            return None
 
     def unknown(self, parts: Iterable[Part]) -> Iterator[str]:
         """The collections of which nothing is known that tells whose they are."""
@@ -166,7 +155,7 @@ class _Methods:
         """What a call is about; of one that is not understood, nothing."""
         given = Given(args, kwargs)
         read = self.methods[method]
-        parts = self.watch.guarded(lambda: list(read(self.kind.named(instance), given))) or []
+        parts = self.watch.patcher.attempt(lambda: list(read(self.kind.named(instance), given))) or []
         return _Call(self, instance, given, parts, _operation(f"{self.kind.target}.{method}", _effect(parts)))
 
     def make(self, original: Any) -> Any:
@@ -184,7 +173,7 @@ class _Methods:
             call.judge()
             with monitor.claiming():
                 result = await original(instance, *call.given.args, **call.given.kwargs)
-            watch.guarded(watch.compare, call.operation, _results(result))
+            watch.patcher.attempt(watch.compare, call.operation, _results(result))
             return result
 
         @wraps(original)
@@ -202,7 +191,7 @@ class _Methods:
                 result = original(instance, *call.given.args, **call.given.kwargs)
             if late:  # nothing can be asked here: it is judged when the cursor asks
                 vars(result)[LATE] = call
-            watch.guarded(watch.compare, call.operation, _results(result))
+            watch.patcher.attempt(watch.compare, call.operation, _results(result))
             return result
 
         return awaiting if inspect.iscoroutinefunction(original) else calling
@@ -222,7 +211,7 @@ class _Call:
         """Judge it, once its collections are known."""
         __tracebackhide__ = True
         if self.parts:
-            self.by.watch.guarded(self.by.watch.judge, self.operation, self.parts)
+            self.by.watch.patcher.attempt(self.by.watch.judge, self.operation, self.parts)
 
     def _samples(self) -> Iterator[tuple[str, Any]]:
         for name in list(self.by.watch.unknown(self.parts)):
@@ -295,7 +284,7 @@ def _fetching(watch: _Watch, operation: Operation) -> Callable[[Any], Any]:
                 call.judge()
             before = len(args[0]) if args else 0
             result = await original(cursor, *args, **kwargs)
-            watch.guarded(watch.compare, operation, found(result, args, before))
+            watch.patcher.attempt(watch.compare, operation, found(result, args, before))
             return result
 
         @wraps(original)
@@ -303,7 +292,7 @@ def _fetching(watch: _Watch, operation: Operation) -> Callable[[Any], Any]:
             __tracebackhide__ = True
             before = len(args[0]) if args else 0
             result = original(cursor, *args, **kwargs)
-            watch.guarded(watch.compare, operation, found(result, args, before))
+            watch.patcher.attempt(watch.compare, operation, found(result, args, before))
             return result
 
         return awaiting if inspect.iscoroutinefunction(original) else calling

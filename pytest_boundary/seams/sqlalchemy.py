@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
@@ -60,7 +60,14 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
         if many or dbapi.known(monitor, operation, schema, statement, parameters, by_key) is None:
             dialect = connection.dialect
             sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
-            dbapi.before(monitor, operation, sql, schema, lambda text: _rows(connection, text), by_key=by_key)
+            dbapi.before(
+                monitor,
+                operation,
+                sql,
+                schema,
+                lambda text: dbapi.ask(connection.connection, text),
+                by_key=by_key,
+            )
 
     connection = module.engine.Connection
     if all(name in vars(connection) for name in EXECUTIONS):
@@ -236,16 +243,6 @@ def _loaded(item: Any) -> dict[str, Any]:
 
 def _several(found: Any) -> Any:
     return [found] if isinstance(found, tuple) or hasattr(found, "keys") else found
-
-
-def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(text)
-        found: list[Sequence[Any]] = cursor.fetchall()
-        return found
-    finally:
-        cursor.close()
 
 
 class _Entries:
