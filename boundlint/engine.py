@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 RECURSION = 12_000  # frames: the flow follows calls and nested expressions
-FEW = 0.1  # of the files: for so few, what they reach is looked at, not all that reaches data
+FEW = 0.1  # of the project's files: for so few, what they reach is looked at, not all that reaches data
 YOUNG_OBJECTS = 200_000  # between two collections: the flow makes much that lives long, and few cycles
 NO_TENANCY = "no boundary (tenant, user, workspace …) was found in this project: only the certain rules ran"
 
@@ -190,7 +190,8 @@ def _analyze(
     sources = {source.path: source for source in scope.context}
     rows = declared(settings.guards, settings.key_builders, settings.boundary.factories)
     flow = Flow(project, known.receivers, vocabulary, Reader(sources), rows, known.scoping)
-    if len(scope.reported) > FEW * len(scope.context):
+    few = len(scope.reported) <= FEW * len(scope.context) and len(scope.reported) < parallel.FEWEST
+    if not few:  # processes would infer each for itself, and pay from a budget of its own
         flow.near.mark_all()
     reported = [source.path for source in scope.reported if source.path in project.files]
     by_file: dict[str, list[Function]] = defaultdict(list)
