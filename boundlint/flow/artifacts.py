@@ -238,11 +238,7 @@ class _Search:
     def _siblings(self) -> list[Function]:
         """The other methods of the class, which may remove what this one keeps on `self`."""
         owner = self.flow.receivers.owner(self.function)
-        if owner is None:
-            return []
-        inside = f"{owner.facts.qualname}."
-        rows = self.flow.project.functions(owner.path)
-        return [row for name, row in rows.items() if name.startswith(inside)]
+        return self.flow.project.methods(owner) if owner is not None else []
 
     def _hands_on(self, node: ast.Call) -> bool:
         """Whether the function returns the file or its name: then its callers may remove it."""

@@ -30,7 +30,7 @@ from boundlint.flow.values import (
 )
 from boundlint.index.extract import DEFERS, path_of
 from boundlint.index.facts import FunctionFacts
-from boundlint.index.nodes import source_of
+from boundlint.index.nodes import source_of, span_of
 from boundlint.index.project import Function
 from boundlint.index.receivers import LOWER, Callee
 
@@ -98,9 +98,9 @@ class Calls:
         run.note(run.joins.on_join(node) or open_graph_query(run, node, receiver, given))
         role = self.flow.declared.role(run.function, path)
         if role:
-            value = self._declared(run, node, callee, role, receiver, given)
+            value = self._declared(run, node, path, callee, role, receiver, given)
         else:
-            value = self._reached(run, node, callee, receiver, given)
+            value = self._reached(run, node, path, callee, receiver, given)
             value = marked(value, CHOSEN_GRAPH) if chooses_graph(given) else value
         if run.claims.active:
             run.claims.on_call(node, path, callee, given)
@@ -108,10 +108,15 @@ class Calls:
         return value
 
     def _reached(
-        self, run: Interpreter, node: ast.Call, callee: Callee, receiver: Value, given: Arguments
+        self,
+        run: Interpreter,
+        node: ast.Call,
+        path: str,
+        callee: Callee,
+        receiver: Value,
+        given: Arguments,
     ) -> Value:
         """The value of a call by what it reaches."""
-        path = path_of(node.func)
         name = path.rpartition(".")[2]
         if callee.operation is not None and callee.operation.kind != "database":
             return self._operation(run, node, callee, callee.operation, receiver, given)
@@ -158,15 +163,15 @@ class Calls:
         self,
         run: Interpreter,
         node: ast.Call,
+        path: str,
         callee: Callee,
         role: Role,
         receiver: Value,
         given: Arguments,
     ) -> Value:
         """A call of a function that the configuration names: its result, and what it checks, is bound."""
-        path = path_of(node.func)
         name = f"{path.rpartition('.')[2]}()"
-        result = self._reached(run, node, callee, receiver, given)
+        result = self._reached(run, node, path, callee, receiver, given)
         if role == "guard":
             for value, argument in (*given.positional, *given.keywords.values()):
                 source = ast.unparse(argument)
@@ -263,7 +268,7 @@ class Calls:
             join(extra),
             sink=(run.function.path, node.lineno),
         )
-        key = (*_span(node), operation.target)
+        key = (*span_of(node), operation.target)
         run.accesses[key] = access
         if operation.kind not in DATA_KINDS:
             return marked(everything, "model" if operation.kind == "llm" else "external")
@@ -301,11 +306,11 @@ class Calls:
             moved = self._moved(run, node, callee, function, access, bound)
             if not method_of_self:
                 moved = replace(moved, bound=join([moved.bound, Value(receiver.carriers, receiver.maybe)]))
-            key = (*_span(node), access.operation.target, *access.sink)
+            key = (*span_of(node), access.operation.target, *access.sink)
             run.accesses[key] = moved
         for access in summary.accesses:
             if access.verdict == "scoped" and _hands_over_notes(access, bound):
-                key = (*_span(node), access.operation.target, *access.sink)
+                key = (*span_of(node), access.operation.target, *access.sink)
                 run.accesses[key] = self._moved(run, node, callee, function, access, bound)
         result = substitute(summary.returned, bound)
         if receiver.carriers or receiver.maybe:
@@ -539,11 +544,6 @@ def _text_method(name: str, receiver: Value, given: Arguments) -> Value:
         if isinstance(node, (ast.List, ast.Tuple)):
             return value._replace(text=receiver.text.join([HOLE] * len(node.elts)))
     return value._replace(text=HOLE) if value.text is not None else value
-
-
-def _span(node: ast.expr) -> tuple[int, int, int, int]:
-    end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-    return node.lineno, node.col_offset, end_line, end_column
 
 
 BUILTINS = frozenset(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from boundlint.flow.names import CREDENTIAL_MARK
 from boundlint.flow.values import Value, join
 from boundlint.index.extract import path_of
+from boundlint.index.nodes import span_of
 from boundlint.index.project import Function
 from boundlint.index.receivers import Callee
 
@@ -56,8 +57,7 @@ class Credentials:
         if not held or SHAPES.match(path):
             return
         everything = join([receiver, given.joined(), given.spread])
-        end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-        span = node.lineno, node.col_offset, end_line, end_column
+        span = span_of(node)
         scoped = bool(everything.carriers or everything.maybe)
         for row in held:
             for name in sorted(_names(row)):

@@ -36,7 +36,6 @@ from boundlint.flow.queries import (
     ended,
     is_terminal,
     origins,
-    place_of,
     record_of,
     unbound,
     unwrapped,
@@ -45,7 +44,7 @@ from boundlint.flow.sqltext import CURSOR, keeps_text, statement_run
 from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, Value, join, marked
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
-from boundlint.index.nodes import source_of
+from boundlint.index.nodes import source_of, span_of
 from boundlint.index.project import Class, Function
 from boundlint.index.receivers import Callee
 from boundlint.index.vocabulary import normal
@@ -184,7 +183,7 @@ class Lookups:
             moved = replace(
                 lookup,
                 function=self.run.function,
-                span=place_of(node),
+                span=span_of(node),
                 statement=source_of(node),
                 call=path_of(node.func),
                 predicate=predicate,
@@ -335,7 +334,7 @@ class Lookups:
             effect_of(name),
             path_of(node.func),
             self.run.function,
-            place_of(node),
+            span_of(node),
             source_of(node),
             Value(receiver.carriers | self._added(model, node), receiver.maybe),
             NONE,

@@ -32,6 +32,7 @@ class Near:
             for name, operation in table.items()
             if operation.kind in DATA_KINDS and operation.effect not in QUIET_EFFECTS
         )
+        self._operating: dict[Function, bool] = {}
         self._holding: dict[Function, bool] = {}
         self._near: dict[tuple[Function, int], bool] = {}
         self._followed: dict[Function, bool] = {}
@@ -41,8 +42,8 @@ class Near:
     def mark_all(self) -> None:
         """Work out all functions of the project at once."""
         functions = list(self._flow.project.all_functions())
-        for function in functions:
-            self._holding[function] = self._operates(function)
+        for function in functions:  # before anything else asks for a receiver, for these may be inferred
+            self._operates(function)
         found = {function for function in functions if self.holds_data(function)}
         level = list(found)
         for _ in range(DEEPEST_OBLIGATION):
@@ -68,15 +69,21 @@ class Near:
         """Whether a function performs a data operation itself, queries a customers' model, or reads an identity."""
         known = self._holding.get(function)
         if known is None:
-            known = self._operates(function)
-        if not known:
-            known = bool(self._flow.queries(function)) or self._may_claim(function)
-        if not known and not function.facts.qualname:
-            known = self._flow.views.are_in(function.path)
-        self._holding[function] = known
+            known = self._holding[function] = (
+                self._operates(function)
+                or bool(self._flow.queries(function))
+                or self._may_claim(function)
+                or (not function.facts.qualname and self._flow.views.are_in(function.path))
+            )
         return known
 
     def _operates(self, function: Function) -> bool:
+        known = self._operating.get(function)
+        if known is None:
+            known = self._operating[function] = self._calls_operation(function)
+        return known
+
+    def _calls_operation(self, function: Function) -> bool:
         flow, facts = self._flow, function.facts
         if facts.decorators and flow.memoizer(function) is not None:
             return True

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from boundlint.index.extract import path_of
 from boundlint.index.facts import FunctionFacts
+from boundlint.index.nodes import span_of
 
 # A caller's dictionary whose keys are its own business, and none of which should be an identity.
 FREE = re.compile(
@@ -87,7 +88,7 @@ def _updates(nodes: Sequence[ast.AST], free: set[str], handed: set[str]) -> Iter
         reset = {key for key, at in _set(nodes, name) if at.lineno > node.lineno}
         held = {key for key in _read(nodes, name) if key not in reset}
         if held:
-            yield Overwrite(_span(node), node.args[0].id, name, tuple(sorted(held)), False)
+            yield Overwrite(span_of(node), node.args[0].id, name, tuple(sorted(held)), False)
 
 
 def _started(
@@ -113,7 +114,7 @@ def _started(
         dropped = set(_popped(nodes, name))
         left = tuple(key for key in optional if key not in sure | dropped)
         if left:
-            yield Overwrite(_span(node.value), given, name, left, True)
+            yield Overwrite(span_of(node.value), given, name, left, True)
 
 
 def _handed_on(nodes: Sequence[ast.AST]) -> set[str]:
@@ -206,12 +207,3 @@ def _popped(nodes: Sequence[ast.AST], name: str) -> Iterator[str]:
             and isinstance(node.args[0], ast.Constant)
         ):
             yield str(node.args[0].value)
-
-
-def _span(node: ast.expr) -> tuple[int, int, int, int]:
-    return (
-        node.lineno,
-        node.col_offset,
-        node.end_lineno or node.lineno,
-        node.end_col_offset or node.col_offset,
-    )

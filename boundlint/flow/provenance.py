@@ -237,12 +237,7 @@ class Claims(Sources):
         for cls in project.ancestors(callee.cls):
             if isinstance(cls, str):
                 continue
-            inside = cls.facts.qualname + "."
-            functions = [
-                row.facts
-                for row in project.functions(cls.path).values()
-                if row.facts.qualname.startswith(inside)
-            ]
+            functions = [row.facts for row in project.methods(cls)]
             known = {row.name for row in cls.facts.fields}
             known.update(word for facts in functions for word in (*facts.keys.split(), *facts.names.split()))
             if labels & known:

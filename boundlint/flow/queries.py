@@ -53,6 +53,7 @@ RUNS_QUERY = frozenset(
 # Calls that take a query and leave its rows as they are; so do classes, but for those of `INTO_QUERY`.
 LEAVES_ROWS = RUNS_QUERY | frozenset("list len set tuple sorted iter next dict jsonify print str".split())
 INTO_QUERY = frozenset("Prefetch Exists Subquery Q FilteredRelation".split())
+CORRELATED = re.compile(r"\b(?:OuterRef|Subquery)\(")
 ADDED = "*isolation*"  # the carrier that stands for what the project adds to every query
 QUERY, ROW = "lookup@", "row@"  # marks of a query that is built, and of what it loaded
 INPUT = re.compile(
@@ -127,6 +128,11 @@ class Lookup:
     def bare(self) -> bool:
         """Neither scoped nor guarded on any path."""
         return not self.predicate.carriers and not self.predicate.maybe and not self.guards
+
+    @property
+    def correlated(self) -> bool:
+        """Whether it stands inside of another query, which narrows it."""
+        return CORRELATED.search(self.statement) is not None
 
     @property
     def by_id(self) -> bool:
@@ -218,8 +224,3 @@ def effect_of(name: str) -> Effect:
     if re.match(r"_?a?(?:delete|remove)", name):
         return "delete"
     return "update" if re.match(r"_?(?:update|set|save|archive)", name) else "read"
-
-
-def place_of(node: ast.Call) -> tuple[int, int, int, int]:
-    end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-    return node.lineno, node.col_offset, end_line, end_column

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from boundlint.findings import TraceStep
 from boundlint.flow.values import CONSTANT, NOTHING, Value, join
 from boundlint.index.extract import path_of
+from boundlint.index.nodes import span_of
 from boundlint.index.project import Class, Function
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Shared:
                 shared_objects = self.run.flow.shared_objects
                 if isinstance(value, ast.Call) and shared_objects.keeps_a_conversation(module, path):
                     holder = f"{cls.facts.qualname}.{name}"
-                    span = _span(value)
+                    span = span_of(value)
                     self.found[span] = SharedWrite(
                         "class attribute", "made", holder, name, CONSTANT, False, module, span
                     )
@@ -215,7 +216,7 @@ class Shared:
         path = path_of(value) if value is not None else ""
         module = self.run.function
         if isinstance(value, ast.Call) and self.run.flow.shared_objects.keeps_a_conversation(module, path):
-            span = _span(value)
+            span = span_of(value)
             self.found[span] = SharedWrite("module global", "made", name, name, CONSTANT, False, module, span)
 
     def _note(
@@ -231,7 +232,7 @@ class Shared:
                 return  # whatever varies may tell the customers apart
             how = "keyed"
         owned = any(self._names_boundary(row) for row in given)
-        span = _span(node)
+        span = span_of(node)
         self.found[span] = SharedWrite(
             found.place,
             how,
@@ -410,8 +411,3 @@ def _is_container(value: ast.expr | None) -> bool:
     if isinstance(value, CONTAINER_NODES):
         return True
     return isinstance(value, ast.Call) and path_of(value.func).rpartition(".")[2] in CONTAINERS
-
-
-def _span(node: ast.stmt | ast.expr) -> tuple[int, int, int, int]:
-    end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
-    return node.lineno, node.col_offset, end_line, end_column

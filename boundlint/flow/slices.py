@@ -12,8 +12,7 @@ from typing import TypeVar, Union
 from boundlint.index.parse import ParseError, parse_again
 from boundlint.index.project import Class, Function, Project
 
-MOST_FILES = 256  # sources kept at a time
-MOST_TREES = 256  # kept at a time: those of the file that is judged are asked for again
+MOST_KEPT = 256  # sources, functions and modules each: those of the file that is judged are asked for again
 Key = TypeVar("Key")
 Tree = TypeVar("Tree")
 FunctionNode = Union[ast.FunctionDef, ast.AsyncFunctionDef]  # noqa: UP007 -- Python 3.10 evaluates it
@@ -77,15 +76,14 @@ class Slices:
     def _source(self, path: str) -> list[str]:
         known = self._lines.get(path)
         if known is None:
-            if len(self._lines) >= MOST_FILES:
-                del self._lines[next(iter(self._lines))]
-            known = self._lines[path] = (self._read(path) or "").split("\n")
+            known = (self._read(path) or "").split("\n")
+            _keep(self._lines, path, known)
         return known
 
 
 def _keep(known: dict[Key, Tree], key: Key, tree: Tree) -> None:
     """Remember one more tree, and forget the oldest where there are enough."""
-    if len(known) >= MOST_TREES:
+    if len(known) >= MOST_KEPT:
         del known[next(iter(known))]
     known[key] = tree
 

@@ -29,6 +29,7 @@ from boundlint.flow.values import NONE, Value
 from boundlint.index.entries import dependencies_of, filler
 from boundlint.index.extract import path_of
 from boundlint.index.facts import FunctionFacts, Param
+from boundlint.index.nodes import span_of
 from boundlint.index.project import Function, Project
 from boundlint.index.vocabulary import COLLECTION, TENANT, USER, normal
 
@@ -215,7 +216,7 @@ class Sources:
             where,
             ast.unparse(node)[:80],
             self.run.function,
-            _span(node),
+            span_of(node),
             level=self.level_of(label),
             many=name in ("getlist", "get_list", "getall") or normal(label).endswith("_ids"),
         )
@@ -366,13 +367,4 @@ def may_serve(facts: FunctionFacts) -> bool:
         not SERVING.isdisjoint(facts.names.split())
         or any(param.name == "request" for param in facts.params)
         or any(REQUEST_READER.match(call.rpartition(".")[2]) for call in facts.calls)
-    )
-
-
-def _span(node: ast.expr) -> tuple[int, int, int, int]:
-    return (
-        node.lineno,
-        node.col_offset,
-        node.end_lineno or node.lineno,
-        node.end_col_offset or node.col_offset,
     )

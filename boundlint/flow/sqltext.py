@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from boundlint.flow.guards import mentions_boundary
-from boundlint.flow.queries import IDENTIFIER, Effect, Lookup, place_of, unbound, unwrapped
+from boundlint.flow.queries import IDENTIFIER, Effect, Lookup, unbound, unwrapped
 from boundlint.flow.values import HOLE, NONE, Value, join
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT
-from boundlint.index.nodes import source_of
+from boundlint.index.nodes import source_of, span_of
 from boundlint.index.statements import is_sql
 from boundlint.index.tables import Table, is_identity
 from boundlint.sql.parse import NAME, Unparsable, parse
@@ -311,7 +311,7 @@ def _lookup(
         EFFECTS.get(use.effect, "read"),
         path_of(node.func),
         run.function,
-        place_of(node),
+        span_of(node),
         source_of(node),
         Value(
             frozenset(carriers),

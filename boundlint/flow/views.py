@@ -17,6 +17,7 @@ from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.index.entries import PRIVILEGED
 from boundlint.index.facts import FunctionFacts
 from boundlint.index.models import Model
+from boundlint.index.nodes import span_of
 from boundlint.index.project import Class, Function
 
 if TYPE_CHECKING:
@@ -85,21 +86,15 @@ class Views:
         total = len(scoped) + len(open_views)
         peers = tuple((cls.path, cls.facts.line) for cls in scoped[:2])
         found = []
-        for cls, model in open_views if self.are_in(module.path) else ():
+        for cls, model in open_views:
             node = self._assignment(cls) if cls.path == module.path else None
             if node is not None:
-                span = (
-                    node.lineno,
-                    node.col_offset,
-                    node.end_lineno or node.lineno,
-                    node.end_col_offset or 0,
-                )
                 text = " ".join((cls.path, cls.facts.qualname)).lower()
                 found.append(
                     OpenView(
                         cls.facts.qualname,
                         model.name,
-                        span,
+                        span_of(node),
                         len(scoped),
                         total,
                         peers,
@@ -156,11 +151,10 @@ class Views:
         texts = (self._text(cls, name) for name in ("permission_classes", "filter_backends"))
         for word in {word for text in texts for word in re.findall(r"[\w.]+", text)}:
             symbol = flow.project.resolve(cls.path, word)
-            if symbol is not None and symbol.cls is not None:
-                inside = f"{symbol.cls.facts.qualname}."
-                rows = flow.project.functions(symbol.cls.path).items()
-                if any(self._names_boundary(row.facts) for name, row in rows if name.startswith(inside)):
-                    return True
+            found = symbol.cls if symbol is not None else None
+            rows = flow.project.methods(found) if found is not None else ()
+            if any(self._names_boundary(row.facts) for row in rows):
+                return True
         return False
 
     def _is_open(self, cls: Class) -> bool:
@@ -189,8 +183,8 @@ class Views:
         for row in project.ancestors(cls):
             if isinstance(row, Class):
                 inside = f"{row.facts.qualname}."
-                for name, function in project.functions(row.path).items():
-                    if name.startswith(inside) and name[len(inside) :] in HOOKS:
+                for function in project.methods(row):
+                    if function.facts.qualname[len(inside) :] in HOOKS:
                         yield function.facts
 
     def _names_boundary(self, facts: FunctionFacts) -> bool:

@@ -6,6 +6,7 @@ import ast
 from functools import lru_cache
 from typing import Any
 
+Span = tuple[int, int, int, int]
 LONGEST_SOURCE = 200  # characters of an expression's text that are kept
 # What is no node, and the leaves that nobody looks for: contexts and operators.
 _LEAVES = frozenset(
@@ -38,3 +39,13 @@ def child_fields(kind: Any) -> tuple[str, ...]:
 def source_of(node: ast.AST) -> str:
     """An expression as text, cut to a bound."""
     return ast.unparse(node)[:LONGEST_SOURCE]
+
+
+def span_of(node: ast.expr | ast.stmt) -> Span:
+    """Where a node stands: line and column, end line and column; columns count UTF-8 bytes from 0."""
+    return (
+        node.lineno,
+        node.col_offset,
+        node.end_lineno or node.lineno,
+        node.end_col_offset or node.col_offset,
+    )

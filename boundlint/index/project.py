@@ -227,6 +227,12 @@ class Project:
                     return found
         return None
 
+    def methods(self, cls: Class) -> list[Function]:
+        """The functions in the body of a class, and what is inside of them."""
+        inside = f"{cls.facts.qualname}."
+        rows = self.functions(cls.path)
+        return [row for name, row in rows.items() if name.startswith(inside)]
+
     def attribute(self, cls: Class, name: str) -> tuple[str, list[str]] | None:
         """File and values of an attribute set on the class or through `self`."""
         for row in self.ancestors(cls):

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from boundlint.flow.queries import Lookup
     from boundlint.flow.view import View
 
-INNER = re.compile(r"\b(?:OuterRef|Subquery)\(")  # a query inside of another one is narrowed by it
 VALIDATES = re.compile(r"^_?(?:is_valid|validate|get_queryset|check_\w+|authori[sz]e)$")
 
 
@@ -46,7 +45,7 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
 
 def is_checked_elsewhere(view: View, query: Lookup, name: str) -> bool:
     """Whether the base query, a check of the whole request or another part of the boundary may have narrowed it."""
-    if INNER.search(query.statement) or query.call.endswith("get_queryset"):
+    if query.correlated or query.call.endswith("get_queryset"):
         return True
     facts = view.function.facts
     if any(VALIDATES.match(call.rpartition(".")[2]) for call in facts.calls):

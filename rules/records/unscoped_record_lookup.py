@@ -40,8 +40,6 @@ NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|
 LISTS = re.compile(
     r"^(?!self\.|cls\.).*\b(?:query|select|filter|filter_by|all|find|find_many|find_all|exclude)$|^select$"
 )
-# A query inside of another one is narrowed by it.
-CORRELATED = re.compile(r"\b(?:OuterRef|Subquery)\(")
 # Rows that are found by the secret in them.
 SECRET_MODEL = re.compile(r"Token|ApiKey|APIKey|Secret|Credential|OTP|Session$")
 
@@ -142,7 +140,7 @@ def check_list(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     for lookup in view.lookups(node):
         if lookup.by_id or not lookup.bare or lookup.via or lookup.effect != "read" or lookup.handed_on:
             continue
-        if CORRELATED.search(lookup.statement) or not LISTS.search(lookup.call):
+        if lookup.correlated or not LISTS.search(lookup.call):
             continue  # narrowed by the query around it, or by what a method of the project does
         if any(
             SECRET_MODEL.search(lookup.model) or NATURAL_KEY.search(name) or is_secret(lookup.model, name)
