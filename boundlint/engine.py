@@ -19,7 +19,7 @@ from boundlint.files import discover
 from boundlint.findings import AnalysisError, Finding, Report, Summary
 from boundlint.index.build import SourceFile, build_index, read_text, survey
 from boundlint.index.cache import Cache, open_cache
-from boundlint.index.project import module_name
+from boundlint.index.modules import module_name
 from boundlint.registry import Registry, load_registry
 from boundlint.suppressions import Suppression, apply, parse
 

@@ -218,7 +218,7 @@ primary, replica = make_pair()
 class Memory:
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = tenant_id
-        self.first, self.second = redis.Redis(), 1
+        self.first, self.second = make_pair()
 
     def remember(self, value: str) -> None:
         redis.Redis().hset(f"{self.tenant_id}/prefs", "format", value)

@@ -80,15 +80,15 @@ class Declarations:
         names = [callee.external] if callee.external else []
         if callee.function is not None:
             found = callee.function
-            names.append(f"{self._project.module_name(found.path)}.{found.facts.qualname}")
+            names.append(f"{self._project.modules.name_of(found.path)}.{found.facts.qualname}")
         if callee.cls is not None:
-            names.append(f"{self._project.module_name(callee.cls.path)}.{callee.cls.facts.qualname}")
+            names.append(f"{self._project.modules.name_of(callee.cls.path)}.{callee.cls.facts.qualname}")
         if callee.operation is not None:
             names.append(callee.operation.target)
         head, _, rest = path.partition(".")
         target = self._project.files[function.path].imports.get(head)
         if target is not None:
-            absolute = self._project.absolute(function.path, target)
+            absolute = self._project.modules.absolute(function.path, target)
             names.append(f"{absolute}.{rest}" if rest else absolute)
         return names
 

@@ -135,12 +135,12 @@ class Inference:
             if any(self._digest(name) != digest for name, digest in known.modules.items()):
                 known = _Row()
             for name in known.modules:
-                self._pay(self._project.find_module(name, ""))
+                self._pay(self._project.modules.find(name, ""))
             self._rows[path] = known
         return known
 
     def _digest(self, name: str) -> str:
-        path = self._project.find_module(name, "")
+        path = self._project.modules.find(name, "")
         return self._project.files[path].digest if path is not None else ""
 
     def _pay(self, path: str | None) -> bool:
@@ -167,9 +167,9 @@ class Inference:
         if self._makes_client(path):
             return True
         for target in self._project.files[path].imports.values():
-            absolute = self._project.absolute(path, target)
+            absolute = self._project.modules.absolute(path, target)
             for name in (absolute, absolute.rpartition(".")[0]):
-                module = self._project.find_module(name, path) if name else None
+                module = self._project.modules.find(name, path) if name else None
                 if module is not None and module != path and self._makes_client(module):
                     return True
         return False
@@ -183,7 +183,7 @@ class Inference:
         return known
 
     def _is_opaque(self, function: Function, receiver: str) -> bool:
-        """Whether the receiver was given a value that the facts do not hold."""
+        """Whether the receiver was given a part of some value; what an operation or a literal gives is no client."""
         root, _, rest = receiver.partition(".")
         root = re.split(r"[(\[]", root, maxsplit=1)[0]
         values: list[str] | None
@@ -194,7 +194,7 @@ class Inference:
             values = found[1] if found else None
         else:
             values = self._assigned(function, root)
-        return bool(values) and any(value.startswith("?") or "[]" in value for value in values or ())
+        return any(len(value) > 1 and (value[0] == "?" or "[]" in value) for value in values or ())
 
     def _assigned(self, function: Function, name: str) -> list[str] | None:
         around: Function | None = function
@@ -216,7 +216,7 @@ class Inference:
         from boundlint.flow.infer import Budget, Modules, infer_class
 
         def module_source(name: str) -> str | None:
-            path = self._project.find_module(name, "")
+            path = self._project.modules.find(name, "")
             self._modules_read[name] = self._digest(name)
             return self._read(path) if path is not None and self._pay(path) else None
 
@@ -226,7 +226,7 @@ class Inference:
             source = self._read(function.path)
             if source is None:
                 return None
-            name = self._project.module_name(function.path)
+            name = self._project.modules.name_of(function.path)
             return infer_class(source, name, function.path, line, 0, Budget(), modules, receiver)
 
         return ask
@@ -237,7 +237,7 @@ class Inference:
             return made
         parts = dotted.split(".")
         for cut in range(len(parts) - 1, 0, -1):
-            path = self._project.find_module(".".join(parts[:cut]), near)
+            path = self._project.modules.find(".".join(parts[:cut]), near)
             if path is not None:
                 cls = self._project.classes(path).get(".".join(parts[cut:]))
                 return cls.name if cls is not None else None

@@ -32,7 +32,7 @@ from boundlint.flow.values import (
     merge,
 )
 from boundlint.index.extract import path_of
-from boundlint.index.nodes import children
+from boundlint.index.nodes import children, unpacked
 from boundlint.index.project import Function
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Interpreter:
             self.lookups.derived.on_assign(target, node.value)
             if isinstance(target, ast.Name):
                 self._note_overwritten(node, target.id, value)
-            pairs = _unpacked(target, node.value)
+            pairs = unpacked(target, node.value)
             for item, part in pairs:
                 self.shared.on_assign(node, item, part, self.value(part))
                 self._bind(item, self.value(part))
@@ -592,13 +592,6 @@ def _sets_tenant(call: ast.Call) -> bool:
         return False
     texts = (part for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant))
     return any(isinstance(part.value, str) and SETS_TENANT.match(part.value) for part in texts)
-
-
-def _unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
-    """The single assignments in `a, b = x, y`; none for any other form."""
-    if not (isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))):
-        return []
-    return list(zip(target.elts, value.elts, strict=True)) if len(target.elts) == len(value.elts) else []
 
 
 def _label(node: ast.expr) -> str:

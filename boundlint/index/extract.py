@@ -9,7 +9,7 @@ from typing import Any
 
 from boundlint.index import logged
 from boundlint.index.facts import ClassFacts, Field, FileFacts, FunctionFacts, Param
-from boundlint.index.nodes import child_fields
+from boundlint.index.nodes import child_fields, unpacked
 from boundlint.index.statements import is_sql, words_of
 from boundlint.index.texts import kind_of
 
@@ -276,7 +276,11 @@ class _Extractor:
             if value in ("Annotated[]", "typing.Annotated[]", "t.Annotated[]"):
                 value = ":" + self._text(node.value)  # an alias such as `Db = Annotated[Session, ...]`
             for target in node.targets:
-                self._assign(target, value, scope, attributes)
+                if isinstance(target, (ast.Tuple, ast.List)) and (pairs := unpacked(target, node.value)):
+                    for single, part in pairs:
+                        self._assign(single, path_of(part), scope, attributes)
+                else:
+                    self._assign(target, value, scope, attributes)
         elif isinstance(node, ast.AnnAssign):
             self._assign(node.target, ":" + self._text(node.annotation), scope, attributes)
             if node.value is not None:
@@ -306,7 +310,7 @@ class _Extractor:
                 _remember(attributes.setdefault(target.attr, []), value)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for item in target.elts:
-                self._assign(item, "?", scope, attributes)
+                self._assign(item, value if value.startswith("?") else f"?{value}", scope, attributes)
         if not isinstance(target, ast.Name):
             _store(target, scope)
 

@@ -23,16 +23,16 @@ class FunctionFacts(NamedTuple):
     """One function or method; the code outside of functions is the function with the name ``.
 
     `qualname` is dotted without `<locals>`; `owner` is the qualname of the class it is a method of, `parent`
-    that of the function around it.  `start` counts the decorators in.  `assigned` pairs a local name with the
-    paths or `:annotation`s it was given; `returned` holds the paths of returned and yielded values; `calls`
-    and `call_lines` run in parallel; `names` are all identifiers in the body, separated by blanks; `columns`
-    pairs a capitalized name with the attributes read from it and the keywords of calls on it, `()` where it
-    is handed to a call that may query it.  `stored` are the names it declares `global` and the paths of the
-    attributes and items that it assigns, `texts` the kinds of the texts in it (see `boundlint.index.texts`).
-    `keys` are the constant keys it reads (`data["key"]`, `data.get("key")`), separated by blanks; `given` pairs
-    a keyword of a call that may name a boundary (`workspace__slug`) with the plain names given to it, where they
-    differ; `logged` are the names that its log calls
-    mention; `statements` are its SQL texts, cut down to words (see `boundlint.index.statements`).
+    that of the function around it. `start` counts the decorators in. `assigned` pairs a local name with the
+    paths or `:annotation`s it was given, and with `?path` where it got a part of that by unpacking; `returned`
+    holds the paths of returned and yielded values; `calls` and `call_lines` run in parallel; `names` are all
+    identifiers in the body, separated by blanks; `columns` pairs a capitalized name with the attributes read
+    from it and the keywords of calls on it, `()` where it is handed to a call that may query it. `stored` are
+    the names it declares `global` and the paths of the attributes and items that it assigns, `texts` the kinds
+    of the texts in it (see `boundlint.index.texts`). `keys` are the constant keys it reads (`data["key"]`,
+    `data.get("key")`), separated by blanks; `given` pairs a keyword of a call that may name a boundary
+    (`workspace__slug`) with the plain names given to it, where they differ; `logged` are the names that its log
+    calls mention; `statements` are its SQL texts, cut down to words (see `boundlint.index.statements`).
     """
 
     qualname: str

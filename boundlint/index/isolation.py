@@ -229,9 +229,9 @@ def _every_query(project: Project) -> str:
 
 
 def _place(project: Project, function: Function) -> Place:
-    name = ".".join(filter(None, (project.module_name(function.path), function.facts.qualname)))
+    name = ".".join(filter(None, (project.modules.name_of(function.path), function.facts.qualname)))
     return Place(name, function.path, function.facts.line)
 
 
 def _class_place(project: Project, cls: Class) -> Place:
-    return Place(f"{project.module_name(cls.path)}.{cls.facts.qualname}", cls.path, cls.facts.line)
+    return Place(f"{project.modules.name_of(cls.path)}.{cls.facts.qualname}", cls.path, cls.facts.line)

@@ -49,3 +49,10 @@ def span_of(node: ast.expr | ast.stmt) -> Span:
         node.end_lineno or node.lineno,
         node.end_col_offset or node.col_offset,
     )
+
+
+def unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """The single assignments in `a, b = x, y`; none for any other form."""
+    if not (isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))):
+        return []
+    return list(zip(target.elts, value.elts, strict=True)) if len(target.elts) == len(value.elts) else []

@@ -1,4 +1,4 @@
-"""The whole project as one lookup: modules, symbols across imports, classes with their ancestors, callers."""
+"""The whole project as one lookup: symbols across imports, classes with their ancestors, callers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from boundlint.index.facts import ClassFacts, FileFacts, FunctionFacts
+from boundlint.index.modules import Modules
 
 MOST_REEXPORTS = 8  # hops from a name to its definition
 
@@ -54,22 +55,12 @@ class Project:
 
     def __init__(self, files: Iterable[FileFacts]) -> None:
         self.files: dict[str, FileFacts] = {facts.path: facts for facts in files}
-        self._modules: dict[str, list[str]] = defaultdict(list)
-        self._module_names: dict[str, str] = {}
-        for path in self.files:
-            name = module_name(path)
-            self._module_names[path] = name
-            self._modules[name.rpartition(".")[2]].append(path)
+        self.modules = Modules(self.files)
         self._functions: dict[str, dict[str, Function]] = {}
         self._nested: dict[str, dict[str, list[Function]]] = {}
         self._classes: dict[str, dict[str, Class]] = {}
         self._resolved: dict[tuple[str, str], Symbol | None] = {}
-        self._found_modules: dict[tuple[str, str], str | None] = {}
         self._ancestors: dict[Class, tuple[Class | str, ...]] = {}
-
-    def module_name(self, path: str) -> str:
-        """Dotted module name of a file, from the project root."""
-        return self._module_names[path]
 
     def functions(self, path: str) -> Mapping[str, Function]:
         """The functions of a file by qualified name; of several with one name the last counts, as in Python."""
@@ -106,40 +97,6 @@ class Project:
         path, found, qualname = name.partition("::")
         return self.classes(path).get(qualname) if found and path in self.files else None
 
-    def find_module(self, dotted: str, near: str) -> str | None:
-        """The project file of an absolute dotted module name; of several the one closest to file `near`."""
-        key = (dotted, near.partition("/")[0])
-        if key in self._found_modules:
-            return self._found_modules[key]
-        suffix = "." + dotted
-        fits = [
-            path
-            for path in self._modules.get(dotted.rpartition(".")[2], ())
-            if self._module_names[path] == dotted
-            or (
-                self._module_names[path].endswith(suffix)
-                and ("." in dotted or not self._inside_package(path))
-            )
-        ]
-        best = max(fits, key=lambda path: (_shared(path, near), -len(path)), default=None)
-        self._found_modules[key] = best
-        return best
-
-    def _inside_package(self, path: str) -> bool:
-        """Whether a module stands in a package: `import redis` never means `app/stores/redis.py`."""
-        folder = path.removesuffix("/__init__.py").rpartition("/")[0]
-        return bool(folder) and f"{folder}/__init__.py" in self.files
-
-    def absolute(self, path: str, target: str) -> str:
-        """An import target with its leading dots resolved against the file it stands in."""
-        if not target.startswith("."):
-            return target
-        rest = target.lstrip(".")
-        parts = self._module_names[path].split(".")
-        depth = len(target) - len(rest) - (1 if path.endswith("__init__.py") else 0)
-        base = parts[: len(parts) - depth] if depth else parts
-        return ".".join([*base, rest]) if rest else ".".join(base)
-
     def resolve(self, path: str, dotted: str) -> Symbol | None:
         """What a dotted name means at module level of a file; None when it is nothing known there."""
         key = (path, dotted)
@@ -158,10 +115,10 @@ class Project:
             return local
         target = facts.imports.get(head)
         if target is not None:
-            absolute = self.absolute(path, target)
+            absolute = self.modules.absolute(path, target)
             return self._dotted(f"{absolute}.{rest}" if rest else absolute, path, hops - 1)
         for star in facts.stars:
-            module = self.find_module(self.absolute(path, star), path)
+            module = self.modules.find(self.modules.absolute(path, star), path)
             if module is not None and module != path:
                 found = self._resolve(module, dotted, hops - 1)
                 if found is not None and found.kind != "external":
@@ -187,7 +144,7 @@ class Project:
         """Resolve an absolute dotted name: the longest project module in front, then a name inside it."""
         parts = dotted.split(".")
         for cut in range(len(parts), 0, -1):
-            module = self.find_module(".".join(parts[:cut]), near)
+            module = self.modules.find(".".join(parts[:cut]), near)
             if module is None:
                 continue
             if cut == len(parts):
@@ -278,19 +235,3 @@ def last_name(path: str) -> str:
     while name.endswith(("()", "[]")):
         name = name[:-2]
     return name
-
-
-def module_name(path: str) -> str:
-    """Dotted module name of a root-relative path."""
-    name = path[:-3].replace("/", ".") if path.endswith(".py") else path.replace("/", ".")
-    return name.removesuffix(".__init__") if name != "__init__" else ""
-
-
-def _shared(one: str, other: str) -> int:
-    """How many leading folders two paths share."""
-    count = 0
-    for left, right in zip(one.split("/"), other.split("/"), strict=False):
-        if left != right:
-            break
-        count += 1
-    return count

@@ -146,12 +146,7 @@ class Receivers:
             around = self.parent(around)
         if self.is_local(function, name):
             for value in function.facts.assigned.get(name, ()):
-                if (
-                    not value.startswith(":")
-                    and value not in ("?", name)
-                    and "(" not in value
-                    and "." in value
-                ):
+                if not value.startswith((":", "?")) and value != name and "(" not in value and "." in value:
                     return self.callee(function, value)
             return UNKNOWN
         found = self._named(function, name)

@@ -115,6 +115,10 @@ def persona_of(view: View, access: Access, found: Evidence) -> Persona:
         return "auditor"
     if "impossible" in access.operation.binders:
         return "pedantic"
+    if not any(row.role in SCOPE_ROLES for row in access.operation.args) and not access.operation.binders:
+        return (
+            "auditor"  # a raw command: which argument is the key, and whether one is, depends on the command
+        )
     if found.strong or is_credential_of_instance(view, access):
         return "regular"
     if access.confidence == "low" or not found.reach or not access.value_of("key", "namespace").is_constant:
