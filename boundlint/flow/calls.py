@@ -14,6 +14,7 @@ from boundlint.findings import TraceStep
 from boundlint.flow import names
 from boundlint.flow.declared import NOT_CHECKED
 from boundlint.flow.graphtext import CHOSEN_GRAPH, chooses_graph, open_graph_query
+from boundlint.flow.oddities import lost_conditions, prefix_match
 from boundlint.flow.queries import QUERY, ROW, ended
 from boundlint.flow.values import (
     CONSTANT,
@@ -86,11 +87,12 @@ class Calls:
 
     def evaluate(self, run: Interpreter, node: ast.Call) -> Value:
         """The value of a call; an operation in it is recorded as an access of the running function."""
-        run.note_boolean_filter(node)
+        for row in lost_conditions(node):
+            run.note(row)
         receiver = run.value(node.func.value) if isinstance(node.func, ast.Attribute) else CONSTANT
         given = _arguments(run, node)
         if len(given.positional) == 1:
-            run.note_prefix(node, given.positional[0][0])
+            run.note(prefix_match(node, given.positional[0][0]))
         path = path_of(node.func)
         callee = self.flow.receivers.callee(run.function, path)
         run.siblings.on_call(node, callee, receiver, given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -112,6 +112,21 @@ def merge(values: Iterable[Value]) -> Value:
 def marked(value: Value, *marks: str) -> Value:
     """The value with further marks, no longer a constant text."""
     return Value(value.carriers, value.maybe, value.params, value.marks.union(marks) - _NO_VALUE)
+
+
+def concatenate(values: Sequence[Value]) -> Value:
+    """What a text is made of that is put together from parts, in their order."""
+    joined = join(values)
+    if any(row.text is None and not row.is_constant for row in values):
+        text = "".join(row.text if row.text is not None else HOLE for row in values)
+    else:
+        text = "".join(row.text or "" for row in values)
+    return Value(joined.carriers, joined.maybe, joined.params, joined.marks, text)
+
+
+def origins(value: Value) -> set[str]:
+    """The marks of the accesses that a value came from."""
+    return {mark for mark in value.marks if mark.startswith("from@")}
 
 
 def _textless(value: Value) -> Value:
