@@ -11,6 +11,7 @@ from functools import cached_property
 
 from boundlint.catalog.model import Operation
 from boundlint.flow import names
+from boundlint.flow.beginnings import class_mark
 from boundlint.flow.builders import KeyBuilders
 from boundlint.flow.calls import Calls
 from boundlint.flow.declared import Declarations, Declared, declared
@@ -23,11 +24,11 @@ from boundlint.flow.effects import (
     methods_of,
     telling_methods,
 )
+from boundlint.flow.guarded import guarded
 from boundlint.flow.guards import authorized_params
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.jobs import Jobs
 from boundlint.flow.latefilter import late_filters, may_be_late
-from boundlint.flow.lookups import class_mark
 from boundlint.flow.near import Near
 from boundlint.flow.overwrites import may_overwrite, overwrites
 from boundlint.flow.peers import Peers
@@ -263,7 +264,7 @@ class Flow:
         unused = tuple(
             p.name for p in function.facts.params if p.name not in read and p.kind in ("pos", "kw")
         )
-        lookups = run.lookups.finish()
+        lookups = guarded(run.lookups)
         return FunctionFlow(
             function,
             merge(run.returns) if run.returns else CONSTANT,

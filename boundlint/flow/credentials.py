@@ -15,7 +15,7 @@ from boundlint.index.project import Function
 from boundlint.index.receivers import Callee
 
 if TYPE_CHECKING:
-    from boundlint.flow.calls import Arguments
+    from boundlint.flow.arguments import Arguments
     from boundlint.flow.interpret import Interpreter
 
 QUIET_KINDS = frozenset({"llm", "log"})  # every tenant's prompts go to one model provider

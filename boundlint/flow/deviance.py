@@ -14,7 +14,7 @@ from boundlint.index.receivers import Callee
 from boundlint.index.vocabulary import TENANT, USER, WEAK
 
 if TYPE_CHECKING:
-    from boundlint.flow.calls import Arguments
+    from boundlint.flow.arguments import Arguments
     from boundlint.flow.interpret import Interpreter
 
 READS = re.compile(

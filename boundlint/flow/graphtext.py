@@ -11,7 +11,7 @@ from boundlint.index.extract import path_of
 from boundlint.index.texts import GRAPH_QUERY
 
 if TYPE_CHECKING:
-    from boundlint.flow.calls import Arguments
+    from boundlint.flow.arguments import Arguments
     from boundlint.flow.interpret import Interpreter
 
 # Addressed by an id: a matter for those rules that look at records.

@@ -12,6 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
+from boundlint.flow.arguments import Arguments, substitute
+from boundlint.flow.beginnings import queried_model
 from boundlint.flow.derived import Derivations
 from boundlint.flow.guards import SILENT_CALL, Check, is_authority, is_check, mentions_boundary
 from boundlint.flow.queries import (
@@ -20,11 +22,8 @@ from boundlint.flow.queries import (
     CREATES,
     DEEPEST,
     IDENTIFIER,
-    INPUT,
     INTO_QUERY,
     LEAVES_ROWS,
-    ON_MODEL,
-    ON_SERVICE,
     PROJECTIONS,
     QUERY,
     RUNS_QUERY,
@@ -36,7 +35,6 @@ from boundlint.flow.queries import (
     ended,
     is_terminal,
     origins,
-    record_of,
     unbound,
     unwrapped,
 )
@@ -45,12 +43,11 @@ from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, Value, join, marked
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
 from boundlint.index.nodes import source_of, span_of
-from boundlint.index.project import Class, Function
+from boundlint.index.project import Function
 from boundlint.index.receivers import Callee
 from boundlint.index.vocabulary import normal
 
 if TYPE_CHECKING:
-    from boundlint.flow.calls import Arguments
     from boundlint.flow.interpret import Interpreter
 
 
@@ -86,7 +83,7 @@ class Lookups:
         name = path.rpartition(".")[2]
         self._note_created(name, callee, receiver, given)
         self._note_handed_on(name, given)
-        model = self._begun(node, name, callee, receiver, given)
+        model = queried_model(self, node, name, callee, receiver, given)
         if model is not None:
             return self._begin(node, name, model, receiver, given)
         told = keeps_text(name, receiver, given) or self._run_text(node, name, callee, receiver, given)
@@ -158,8 +155,6 @@ class Lookups:
         checks: frozenset[str] = NONE,
     ) -> frozenset[str]:
         """Take over the open queries of a called function; answers with the marks of its result."""
-        from boundlint.flow.calls import substitute
-
         for name in checks:
             if name in given:
                 self.check(
@@ -199,67 +194,8 @@ class Lookups:
             marks.add(moved.row)
         return frozenset(marks)
 
-    def finish(self) -> tuple[Lookup, ...]:
-        """All queries with the guards that hold for them."""
-        for value, others, reason in self.comparisons:
-            if any(source in self.checked_ids for source in others):
-                self.protect(value, reason)
-        rows = _through_parents([self._bound(row) for row in self.found.values()])
-        for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
-            for source in row.ids:
-                if row.scoped:
-                    reason = f"loaded with its boundary: {row.statement[:60]}"
-                    self.check(source, reason, row.line, firm=row.mark in self.tested)
-                elif row.guards:
-                    self.check(source, row.guards[0], row.line, firm=True)
-        return tuple(
-            replace(
-                row,
-                guards=tuple(dict.fromkeys(self._guards(row, rows))),
-                created=tuple(sorted(self.created.get(row.type_name, ()))),
-                handed_on=row.mark in self.handed_on,
-            )
-            for row in rows
-        )
-
-    def _bound(self, row: Lookup) -> Lookup:
-        """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
-        reasons = []
-        for source in () if row.scoped else sorted(row.values - set(row.ids[:1])):
-            check = self.checked_ids.get(source)
-            if check is not None and (check.firm or check.line <= row.line):
-                reasons.append(f"bound to {source}, {check.reason}")
-            elif self._is_handed_record(source):
-                reasons.append(f"bound to {source}, of a record that is handed in")
-        return replace(row, guards=tuple(dict.fromkeys((*row.guards, *reasons))))
-
-    def _guards(self, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
-        yield from row.guards
-        if row.scoped:
-            return
-        for source in row.ids:
-            check = self.checked_ids.get(source) or self.checked_ids.get(record_of(source))
-            check = check or self.derived.check_of(source, self.checked_ids)
-            if check is not None and (check.firm or check.line <= row.line):
-                yield check.reason
-        for source in row.ids:
-            for other in rows:
-                if other is row or other.model != row.model or source not in other.ids:
-                    continue
-                beside = {*other.ids, *other.values} - {source}
-                if other.scoped or (
-                    other.line <= row.line and any(name in self.checked_ids for name in beside)
-                ):
-                    yield f"loaded with its boundary: {other.statement[:60]}"
-
-    def _is_handed_record(self, source: str) -> bool:
-        """Whether a compared value is the id of a parameter that is a record: `Message.app_id == app_model.id`."""
-        root, _, attribute = source.partition(".")
-        params = {param.name for param in self.run.function.facts.params}
-        return attribute in ("id", "pk") and root in params and not INPUT.search(root)
-
     def checks(self) -> frozenset[str]:
-        """The parameters whose value this function binds to a boundary or refuses; call it after `finish`."""
+        """The parameters whose value this function binds to a boundary or refuses; call it after `guarded`."""
         params = {param.name for param in self.run.function.facts.params}
         return frozenset(
             source for source, check in self.checked_ids.items() if source in params and check.firm
@@ -287,45 +223,6 @@ class Lookups:
             return
         for value, _ in (*given.positional, *given.keywords.values()):
             self.handed_on |= {mark for mark in value.marks if mark.startswith(QUERY)}
-
-    def _begun(
-        self, node: ast.Call, name: str, callee: Callee, receiver: Value, given: Arguments
-    ) -> Model | None:
-        if callee.kind == "class" or CREATES.match(name):
-            return None
-        first = given.positional[0][0] if given.positional else CONSTANT
-        if name in TAKES_MODEL and not origins(receiver):
-            for mark in sorted(first.marks):
-                if mark.startswith("model:"):
-                    return self.models.get(mark[6:])
-        if origins(receiver):
-            return None
-        for mark in sorted(receiver.marks):
-            if not mark.startswith("model:"):
-                continue
-            model = self.models.get(mark[6:])
-            if name in ON_MODEL and callee.kind != "function":
-                return model
-            if model is not None and ON_SERVICE.match(name) and _is_inherited(callee, model.cls):
-                return model
-        return self._served(node, name, callee)
-
-    def _served(self, node: ast.Call, name: str, callee: Callee) -> Model | None:
-        """The model of a service whose general method (`get_by_id` of a base class) is called."""
-        if not isinstance(node.func, ast.Attribute) or not ON_SERVICE.match(name):
-            return None
-        receivers = self.run.flow.receivers
-        path = path_of(node.func.value)
-        typed = receivers.type_of(self.run.function, path)
-        if typed is None:
-            return None
-        cls = self.run.flow.project.class_named(typed.name)
-        model = self.services.get(typed.name) if cls is not None else None
-        if model is None or cls is None:
-            return None
-        if callee.function is None:
-            return model
-        return model if _is_inherited(callee, cls) else None
 
     def _begin(self, node: ast.Call, name: str, model: Model, receiver: Value, given: Arguments) -> Value:
         lookup = Lookup(
@@ -509,12 +406,6 @@ def _dropped(lookup: Lookup, predicate: Value, callee: Function, bound: Mapping[
     return next(empty, "")
 
 
-def _is_inherited(callee: Callee, cls: Class) -> bool:
-    """Whether a method comes from a base class: it is a general one, about whatever the subclass stands for."""
-    found = callee.function
-    return found is not None and (found.facts.owner != cls.facts.qualname or found.path != cls.path)
-
-
 def _without_rows(given: Arguments) -> Arguments:
     """The arguments, what was loaded from elsewhere carrying nothing: the id of a row does not scope a query."""
     return given._replace(
@@ -530,11 +421,6 @@ def _renamed(source: str, given: Mapping[str, ast.expr]) -> str:
     return f"{text}.{rest}" if text and rest else text
 
 
-def class_mark(cls: Class, models: Mapping[str, Model]) -> Value:
-    """The value of a name that stands for a class."""
-    return Value(marks=frozenset({f"model:{cls.name}"})) if cls.name in models else CONSTANT
-
-
 def _first_marks(given: Arguments) -> frozenset[str]:
     return given.positional[0][0].marks if given.positional else NONE
 
@@ -542,24 +428,6 @@ def _first_marks(given: Arguments) -> frozenset[str]:
 def _no_values(keywords: Mapping[str, tuple[Value, ast.expr]]) -> dict[str, tuple[Value, ast.expr]]:
     """The keywords that name an id."""
     return {keyword: row for keyword, row in keywords.items() if IDENTIFIER.match(keyword)}
-
-
-def _through_parents(rows: list[Lookup]) -> list[Lookup]:
-    """A record is guarded by the parent that is loaded through it, where that one is scoped or guarded."""
-    marks = {row.row: index for index, row in enumerate(rows)}
-    for row in rows:
-        through = [mark for mark in row.id_value.marks if mark in marks]
-        if (
-            len(through) != 1
-            or not (row.scoped or row.guards)
-            or not any("." in source for source in row.ids)
-        ):
-            continue
-        child = rows[marks[through[0]]]
-        if child.model != row.model and child.line <= row.line:
-            reason = f"its parent is checked: {row.statement[:60]}"
-            rows[marks[through[0]]] = replace(child, guards=tuple(dict.fromkeys((*child.guards, reason))))
-    return rows
 
 
 def _add_id(ids: list[str], values: list[Value], node: ast.expr, value: Value) -> None:

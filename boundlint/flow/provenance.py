@@ -21,7 +21,7 @@ from boundlint.index.receivers import Callee
 from boundlint.index.vocabulary import normal
 
 if TYPE_CHECKING:
-    from boundlint.flow.calls import Arguments
+    from boundlint.flow.arguments import Arguments
     from boundlint.flow.interpret import Environment, Interpreter
 
 RESPONDS = re.compile(

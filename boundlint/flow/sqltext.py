@@ -25,7 +25,7 @@ from boundlint.sql.tree import Both, Compare, Part, Statement, Use
 from boundlint.sql.tree import Value as SqlValue
 
 if TYPE_CHECKING:
-    from boundlint.flow.calls import Arguments
+    from boundlint.flow.arguments import Arguments
     from boundlint.flow.interpret import Interpreter
     from boundlint.index.receivers import Callee
 

@@ -1,0 +1,71 @@
+"""Which model a call begins to query, if any: `select(File)`, `File.objects.filter`, `FileService.get_by_id`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from boundlint.flow.arguments import Arguments
+from boundlint.flow.queries import CREATES, ON_MODEL, ON_SERVICE, TAKES_MODEL, origins
+from boundlint.flow.values import CONSTANT, Value
+from boundlint.index.extract import path_of
+from boundlint.index.models import Model
+from boundlint.index.project import Class
+from boundlint.index.receivers import Callee
+
+if TYPE_CHECKING:
+    from boundlint.flow.lookups import Lookups
+
+
+def queried_model(
+    lookups: Lookups, node: ast.Call, name: str, callee: Callee, receiver: Value, given: Arguments
+) -> Model | None:
+    """The model whose rows a call begins to ask for; None where it begins no query."""
+    if callee.kind == "class" or CREATES.match(name):
+        return None
+    first = given.positional[0][0] if given.positional else CONSTANT
+    if name in TAKES_MODEL and not origins(receiver):
+        for mark in sorted(first.marks):
+            if mark.startswith("model:"):
+                return lookups.models.get(mark[6:])
+    if origins(receiver):
+        return None
+    for mark in sorted(receiver.marks):
+        if not mark.startswith("model:"):
+            continue
+        model = lookups.models.get(mark[6:])
+        if name in ON_MODEL and callee.kind != "function":
+            return model
+        if model is not None and ON_SERVICE.match(name) and _is_inherited(callee, model.cls):
+            return model
+    return _served(lookups, node, name, callee)
+
+
+def _served(lookups: Lookups, node: ast.Call, name: str, callee: Callee) -> Model | None:
+    """The model of a service whose general method (`get_by_id` of a base class) is called."""
+    if not isinstance(node.func, ast.Attribute) or not ON_SERVICE.match(name):
+        return None
+    receivers = lookups.run.flow.receivers
+    path = path_of(node.func.value)
+    typed = receivers.type_of(lookups.run.function, path)
+    if typed is None:
+        return None
+    cls = lookups.run.flow.project.class_named(typed.name)
+    model = lookups.services.get(typed.name) if cls is not None else None
+    if model is None or cls is None:
+        return None
+    if callee.function is None:
+        return model
+    return model if _is_inherited(callee, cls) else None
+
+
+def _is_inherited(callee: Callee, cls: Class) -> bool:
+    """Whether a method comes from a base class: it is a general one, about whatever the subclass stands for."""
+    found = callee.function
+    return found is not None and (found.facts.owner != cls.facts.qualname or found.path != cls.path)
+
+
+def class_mark(cls: Class, models: Mapping[str, Model]) -> Value:
+    """The value of a name that stands for a class."""
+    return Value(marks=frozenset({f"model:{cls.name}"})) if cls.name in models else CONSTANT

@@ -1,0 +1,93 @@
+"""Which guards hold for each query of a function, once all of its body has been followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from boundlint.flow.queries import INPUT, Lookup, record_of
+
+if TYPE_CHECKING:
+    from boundlint.flow.lookups import Lookups
+
+
+def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
+    """All queries with the guards that hold for them."""
+    for value, others, reason in lookups.comparisons:
+        if any(source in lookups.checked_ids for source in others):
+            lookups.protect(value, reason)
+    rows = _through_parents([_bound(lookups, row) for row in lookups.found.values()])
+    for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
+        for source in row.ids:
+            if row.scoped:
+                reason = f"loaded with its boundary: {row.statement[:60]}"
+                lookups.check(source, reason, row.line, firm=row.mark in lookups.tested)
+            elif row.guards:
+                lookups.check(source, row.guards[0], row.line, firm=True)
+    return tuple(
+        replace(
+            row,
+            guards=tuple(dict.fromkeys(_guards(lookups, row, rows))),
+            created=tuple(sorted(lookups.created.get(row.type_name, ()))),
+            handed_on=row.mark in lookups.handed_on,
+        )
+        for row in rows
+    )
+
+
+def _bound(lookups: Lookups, row: Lookup) -> Lookup:
+    """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
+    reasons = []
+    for source in () if row.scoped else sorted(row.values - set(row.ids[:1])):
+        check = lookups.checked_ids.get(source)
+        if check is not None and (check.firm or check.line <= row.line):
+            reasons.append(f"bound to {source}, {check.reason}")
+        elif _is_handed_record(lookups, source):
+            reasons.append(f"bound to {source}, of a record that is handed in")
+    return replace(row, guards=tuple(dict.fromkeys((*row.guards, *reasons))))
+
+
+def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
+    yield from row.guards
+    if row.scoped:
+        return
+    for source in row.ids:
+        check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record_of(source))
+        check = check or lookups.derived.check_of(source, lookups.checked_ids)
+        if check is not None and (check.firm or check.line <= row.line):
+            yield check.reason
+    for source in row.ids:
+        for other in rows:
+            if other is row or other.model != row.model or source not in other.ids:
+                continue
+            beside = {*other.ids, *other.values} - {source}
+            if other.scoped or (
+                other.line <= row.line and any(name in lookups.checked_ids for name in beside)
+            ):
+                yield f"loaded with its boundary: {other.statement[:60]}"
+
+
+def _is_handed_record(lookups: Lookups, source: str) -> bool:
+    """Whether a compared value is the id of a parameter that is a record: `Message.app_id == app_model.id`."""
+    root, _, attribute = source.partition(".")
+    params = {param.name for param in lookups.run.function.facts.params}
+    return attribute in ("id", "pk") and root in params and not INPUT.search(root)
+
+
+def _through_parents(rows: list[Lookup]) -> list[Lookup]:
+    """A record is guarded by the parent that is loaded through it, where that one is scoped or guarded."""
+    marks = {row.row: index for index, row in enumerate(rows)}
+    for row in rows:
+        through = [mark for mark in row.id_value.marks if mark in marks]
+        if (
+            len(through) != 1
+            or not (row.scoped or row.guards)
+            or not any("." in source for source in row.ids)
+        ):
+            continue
+        child = rows[marks[through[0]]]
+        if child.model != row.model and child.line <= row.line:
+            reason = f"its parent is checked: {row.statement[:60]}"
+            rows[marks[through[0]]] = replace(child, guards=tuple(dict.fromkeys((*child.guards, reason))))
+    return rows
