@@ -26,6 +26,7 @@ from boundlint.flow.values import (
     Value,
     join,
     marked,
+    without_models,
 )
 from boundlint.index.extract import DEFERS, path_of
 from boundlint.index.nodes import source_of, span_of
@@ -120,7 +121,7 @@ class Calls:
             return self._project_function(run, node, callee, function, receiver, given)
         if isinstance(node.func, ast.Attribute) and (receiver.text is not None or name in STRING_RESULT):
             return _text_method(name, receiver, given)
-        value = ended(_without_models(join([receiver, self.labelled(given), given.spread])))
+        value = ended(without_models(join([receiver, self.labelled(given), given.spread])))
         if (
             path.endswith("kwargs.get")
             and given.positional
@@ -365,12 +366,6 @@ def _client(receiver: Value, operation: Operation) -> Value:
     return receiver._replace(
         params=receiver.params if made_here else NONE, marks=receiver.marks - {"unknown"}
     )
-
-
-def _without_models(value: Value) -> Value:
-    """What a call returns is no model class, though it was handed one."""
-    kept = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
-    return value if kept == value.marks else value._replace(marks=kept)
 
 
 def _text_method(name: str, receiver: Value, given: Arguments) -> Value:

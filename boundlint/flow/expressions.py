@@ -22,6 +22,7 @@ from boundlint.flow.values import (
     marked,
     merge,
     origins,
+    without_models,
 )
 from boundlint.index.extract import path_of
 
@@ -156,6 +157,8 @@ def _dict(run: Interpreter, node: ast.Dict) -> Value:
         if key is None:
             rows.append(value)
             continue
+        if isinstance(item, ast.Attribute):
+            value = without_models(value)  # `{"name": File.name}` is nothing that can be queried
         label = key.value if isinstance(key, ast.Constant) else None
         rows.append(
             as_part(run.labelled(label, value)) if isinstance(label, str) else join([run.value(key), value])

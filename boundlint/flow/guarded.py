@@ -39,7 +39,10 @@ def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
 def _bound(lookups: Lookups, row: Lookup) -> Lookup:
     """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
     reasons = []
-    for source in () if row.scoped else sorted(row.values - set(row.ids[:1])):
+    only = (
+        set(row.ids[:1]) if len(row.ids) == 1 else set()
+    )  # which record it is; of several each binds the rest
+    for source in () if row.scoped else sorted(row.values - only):
         check = lookups.checked_ids.get(source)
         if check is not None and (check.firm or check.line <= row.line):
             reasons.append(f"bound to {source}, {check.reason}")

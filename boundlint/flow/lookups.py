@@ -283,7 +283,7 @@ class Lookups:
         compared_to: set[str] = set()  # boundary columns
         values = set(lookup.values)
         positional = list(given.positional)
-        if begins and name in TAKES_MODEL and positional:
+        if begins and name in TAKES_MODEL and any(mark.startswith("model:") for mark in _first_marks(given)):
             positional = positional[1:]
         for value, argument in positional:
             compared = list(comparisons(argument))

@@ -129,6 +129,12 @@ def origins(value: Value) -> set[str]:
     return {mark for mark in value.marks if mark.startswith("from@")}
 
 
+def without_models(value: Value) -> Value:
+    """The value of something that was made with a model class and is none itself."""
+    kept = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
+    return value if kept == value.marks else value._replace(marks=kept)
+
+
 def _textless(value: Value) -> Value:
     return value if value.text is None else Value(*value[:4])
 

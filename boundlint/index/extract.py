@@ -112,6 +112,7 @@ class _Extractor:
         self.stars: list[str] = []
         self.functions: list[FunctionFacts] = []
         self.classes: list[ClassFacts] = []
+        self.joins: dict[str, None] = {}
 
     def run(self, tree: ast.Module) -> FileFacts:
         scope = _Scope()
@@ -152,6 +153,7 @@ class _Extractor:
             self.functions,
             self.classes,
             scope.assigned,
+            list(self.joins),
         )
 
     def _text(self, node: ast.AST | None) -> str:
@@ -214,6 +216,9 @@ class _Extractor:
                 continue
             if kind is ast.Call:
                 self._call(node, scope)  # type: ignore[arg-type]
+            elif kind is ast.Compare:
+                if join := _join(node, owner):  # type: ignore[arg-type]
+                    self.joins[join] = None
             elif kind is ast.Subscript:
                 _note_key(node.slice, scope)  # type: ignore[attr-defined]
             elif kind is ast.keyword:
@@ -468,6 +473,25 @@ def _note_given(node: ast.keyword, scope: _Scope) -> None:
 def _note_key(node: ast.expr, scope: _Scope) -> None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
         scope.keys.add(node.value)
+
+
+def _join(node: ast.Compare, owner: str) -> str:
+    """`Task.doc_id == Document.id`: two columns of models; "" for anything else.
+
+    A model is a capitalized name, or `cls.model` in a class that is about one.
+    """
+    sides = (node.left, *node.comparators)
+    if len(sides) != 2 or type(node.ops[0]) is not ast.Eq:
+        return ""
+    columns = []
+    for side in sides:
+        path = path_of(side) if type(side) is ast.Attribute else ""
+        model, _, column = path.rpartition(".")
+        if owner and model in ("cls.model", "self.model"):
+            columns.append(f"{owner}.model.{column}")
+        elif model[:1].isupper() and model.isidentifier():
+            columns.append(path)
+    return "==".join(columns) if len(columns) == 2 else ""
 
 
 def _remember(values: list[str], value: str) -> None:

@@ -85,7 +85,11 @@ class ClassFacts(NamedTuple):
 
 
 class FileFacts(NamedTuple):
-    """One file. `path` is root-relative with `/`; `assigned` are module variables as in `FunctionFacts`."""
+    """One file. `path` is root-relative with `/`; `assigned` are module variables as in `FunctionFacts`.
+
+    `joins` are the comparisons of two models' columns, `Task.doc_id==Document.id`; in a class about one model
+    that is `TaskService.model`.
+    """
 
     path: str
     digest: str
@@ -95,6 +99,7 @@ class FileFacts(NamedTuple):
     functions: list[FunctionFacts]
     classes: list[ClassFacts]
     assigned: dict[str, list[str]]
+    joins: list[str]
 
 
 def dump(facts: FileFacts) -> str:
@@ -104,7 +109,7 @@ def dump(facts: FileFacts) -> str:
 
 def load(path: str, digest: str, text: str) -> FileFacts:
     """Facts back from `dump`'s text; raises ValueError or TypeError when the text is not what `dump` writes."""
-    lines, imports, stars, functions, classes, assigned = json.loads(text)
+    lines, imports, stars, functions, classes, assigned, joins = json.loads(text)
     return FileFacts(
         path,
         digest,
@@ -114,4 +119,5 @@ def load(path: str, digest: str, text: str) -> FileFacts:
         [FunctionFacts._make([*row[:7], [Param(*param) for param in row[7]], *row[8:]]) for row in functions],
         [ClassFacts._make([*row[:5], [Field(*item) for item in row[5]], row[6]]) for row in classes],
         assigned,
+        joins,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from boundlint.index.project import Class, Project
@@ -26,6 +26,8 @@ SUFFIX = re.compile(r"(?:Model|ORM|Orm|Entity|Table)$")
 SERVICE = re.compile(
     r"(?:Async)?(?:Service|Repository|Repo|Manager|DAO|Dao|CRUD|Crud|Store|Table|Mixin|RepositoryMixin)$"
 )
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]+")  # of a class name
+KEYS = frozenset({"id", "pk", "uuid"})
 AUDIT_SHARE = 0.6  # of all models: a column on more of them says who wrote a row, not whose it is
 
 
@@ -53,6 +55,13 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
                 fields[cls] = rows
     common = Counter(name for rows in fields.values() for name in rows)
     audit = {name for name in AUDIT if common[name] > AUDIT_SHARE * max(len(fields), 1)}
+    every = {cls.facts.qualname.rpartition(".")[2] for cls in fields}
+
+    def is_identity(name: str) -> bool:
+        """Whether the rows are the tenants or users themselves; beside `Tenant`, `TenantModel` is something else."""
+        stem = SUFFIX.sub("", name)
+        return bool(IDENTITY.match(name)) and (stem == name or stem not in every)
+
     found: dict[str, Model] = {}
     for cls, rows in fields.items():
         name = cls.facts.qualname.rpartition(".")[2]
@@ -61,8 +70,10 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
             for n in rows
             if vocabulary.column(n) and normal(n) not in audit and normal(n) not in ("username", "member")
         )
-        if own and not IDENTITY.match(name):
+        if own and not is_identity(name):
             found[cls.name] = Model(cls, own, ())
+    joined = _joined(project)
+    families = _families(fields)
     for _ in range(2):  # a child of a child is as deep as it goes
         names = {model.name for model in found.values()} | {_table(model.cls) for model in found.values()} - {
             ""
@@ -70,12 +81,14 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
         stems = {SUFFIX.sub("", name).lower(): name for name in names}
         for cls, rows in fields.items():
             name = cls.facts.qualname.rpartition(".")[2]
-            if cls.name in found or IDENTITY.match(name):
+            if cls.name in found or is_identity(name):
                 continue
             words = {
                 word for value in rows.values() if "ForeignKey" in value for word in re.findall(r"\w+", value)
             }
             words |= {stems[column[:-3].replace("_", "")] for column in rows if _names_parent(column, stems)}
+            words |= {parent for column in rows if (parent := families.get((_family(name), column)))}
+            words |= joined.get(cls, set())
             if parents := tuple(sorted(words & names)):
                 found[cls.name] = Model(cls, (), parents)
     return found
@@ -84,6 +97,48 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
 def _names_parent(column: str, stems: Mapping[str, str]) -> bool:
     """Whether a column without a foreign key names an owned model all the same: `agent_id` and `Agent`."""
     return column.endswith("_id") and column[:-3].replace("_", "") in stems
+
+
+def _joined(project: Project) -> Mapping[Class, set[str]]:
+    """The models that queries join a model to by their ids: `Task.doc_id == Document.id` makes one of `Document`."""
+    found: dict[Class, set[str]] = {}
+    for path, facts in project.files.items():
+        for join in facts.joins:
+            sides = [side.rpartition(".") for side in join.split("==")]
+            for (child, _, column), (parent, _, key) in (sides, sides[::-1]):
+                cls = _named(project, path, child)
+                if key in KEYS and column.endswith("_id") and cls is not None:
+                    found.setdefault(cls, set()).add(parent)
+    return found
+
+
+def _named(project: Project, path: str, name: str) -> Class | None:
+    """The model that a join calls by its name, or by the class that is about it."""
+    if name.endswith(".model"):
+        service = project.classes(path).get(name.removesuffix(".model"))
+        found = project.attribute(service, "model") if service is not None else None
+        if found is None:
+            return None
+        path, name = found[0], found[1][0]
+    symbol = project.resolve(path, name)
+    return symbol.cls if symbol is not None else None
+
+
+def _families(models: Iterable[Class]) -> Mapping[tuple[str, str], str]:
+    """The model that a column means to models that begin with the same word: `provider_id` and `ModelProvider`."""
+    named: dict[tuple[str, str], set[str]] = {}
+    for cls in models:
+        name = cls.facts.qualname.rpartition(".")[2]
+        first, rest = _family(name), WORDS.findall(name)[1:]
+        for cut in range(len(rest)):
+            column = "_".join(rest[cut:]).lower() + "_id"
+            named.setdefault((first, column), set()).add(cls.facts.qualname)
+    return {key: next(iter(names)) for key, names in named.items() if len(names) == 1}
+
+
+def _family(name: str) -> str:
+    words: list[str] = WORDS.findall(name)
+    return words[0] if words else ""
 
 
 def service_models(project: Project, models: Mapping[str, Model]) -> Mapping[str, Model]:
