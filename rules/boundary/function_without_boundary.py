@@ -79,6 +79,8 @@ def persona_of(access: Access, is_entry: bool, called: bool) -> Persona:
     """Good evidence: an entry point, and an operation that is made for customer data."""
     if is_keyed(access) or access.confidence == "low" or access.via:
         return "auditor"
+    if "constructor" in access.operation.binders and access.receiver.startswith("self."):
+        return "pedantic"  # whoever gave the object its client may have bound it
     return (
         "regular"
         if is_entry and access.operation.effect == "read"

@@ -100,6 +100,9 @@ def persona_of(view: View, access: Access, found: Evidence) -> Persona:
     """Good evidence: the cached value depends on a boundary that its key does not hold, or the siblings are scoped."""
     if access.verdict == "unknown" or view.usage(access) != "customer":
         return "auditor"
+    pattern = (access.value_of("key").text or "").endswith("*")
+    if pattern and any(row.operation.effect == "delete" for row in view.flow.accesses):
+        return "auditor"  # the keys are looked for to empty the cache
     value = access.value_of("value")
     read = any(mark.startswith("from@") for mark in value.marks)
     if access.verdict == "open":
