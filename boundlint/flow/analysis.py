@@ -13,6 +13,7 @@ from boundlint.catalog.model import Operation
 from boundlint.flow import names
 from boundlint.flow.beginnings import class_mark
 from boundlint.flow.builders import KeyBuilders
+from boundlint.flow.bystanders import Bystanders
 from boundlint.flow.calls import Calls
 from boundlint.flow.declared import Declarations, Declared, declared
 from boundlint.flow.dispatch import Dispatch
@@ -95,6 +96,7 @@ class Flow:
         self.peers = Peers(self)
         self.near = Near(self)
         self.views = Views(self)
+        self.bystanders = Bystanders(self)
         self._logs_carry: bool | None = None
         self._callers_of: dict[str, dict[Function, list[Function]]] = {}
 

@@ -29,6 +29,11 @@ NO_GUARD = re.compile(
     r"^(?:model_validate\w*|validate_python|validate_request|is_valid\w*|full_clean|check_duplicate\w*|assert_type|"
     r"isinstance|issubclass|is_none|has_attr|hasattr|checkpoint\w*|resolve_type)$"
 )
+# What is fetched or made for access, or is in order, is no check of it: `get_access_token`, `load_valid_session`.
+FETCHES = re.compile(
+    r"^_?a?(?:get|fetch|load|create|make|generate|refresh|build|issue|mint|decode|encrypt|decrypt)_(?:\w+_)?"
+    r"(?:access_(?:token|key|url)s?|(?:valid|active)_\w*(?:token|credential|session|key|client|config)s?)(?:_|$)"
+)
 SILENT_CALL = re.compile(
     r"^(?:print|log|debug|info|warning|warn|error|exception|critical|track|emit|capture|publish|append|add|format|join|"
     r"str|len|dict|list|set|tuple|int|bool|repr|sorted|isinstance|delay|apply_async|send|send_task|enqueue|submit|"
@@ -54,14 +59,14 @@ class Check(NamedTuple):
 def is_authority(name: str) -> bool:
     """Whether a function's name says that it decides about access."""
     plain = name.lower()
-    return bool(AUTHORITY.search(plain)) and not NO_GUARD.match(plain)
+    return bool(AUTHORITY.search(plain)) and not NO_GUARD.match(plain) and not FETCHES.match(plain)
 
 
 @lru_cache(maxsize=8192)
 def is_check(name: str) -> bool:
     """Whether a function's name says that it checks something."""
     plain = name.lower()
-    return bool(CHECK.search(plain)) and not NO_GUARD.match(plain)
+    return bool(CHECK.search(plain)) and not NO_GUARD.match(plain) and not FETCHES.match(plain)
 
 
 def mentions_boundary(flow: Flow, function: Function | None) -> bool:

@@ -35,6 +35,9 @@ PRIVILEGED = re.compile(
 )
 ORDINARY = re.compile(r"member|guest|viewer|editor|\buser\b|reader|contributor")
 ADMINISTRATOR = re.compile(r"admin(?!istration)|superuser|super_user|staff")
+# A dependency that lets others in beside administrators: `current_editor_or_admin`.
+SHARED_WITH_ADMINISTRATOR = re.compile(r"[a-z]_or_(?:super)?admin|admin(?:istrator)?_or_[a-z]")
+TAGS = re.compile(r"\btags\s*=\s*(?:\[[^\]]*\]|[\w.]+)")  # chapters of the documentation
 ADMINISTRATOR_CHECK = re.compile(
     r"^_?(?:require|ensure|check|verify|assert|validate|enforce)_(?:\w+_)?(?:admin|superuser|super_user|staff)(?:_|$)"
 )
@@ -75,11 +78,13 @@ def is_privileged(function: Function) -> bool:
     Told by its path and names, by a dependency that lets administrators in only, or by a check in its body.
     """
     facts = function.facts
-    decorators = " ".join(facts.decorators).lower()
+    injected = " ".join(f"{row.annotation} {row.default or ''}" for row in facts.params).lower()
+    if SHARED_WITH_ADMINISTRATOR.search(injected):
+        return False  # though its path says so, others are let in
+    decorators = TAGS.sub("", " ".join(facts.decorators)).lower()
     if ORDINARY.search(decorators):
         decorators = ""  # administrators are but some of those whom it lets in
     text = " ".join((function.path, facts.qualname)).lower() + " " + decorators
-    injected = " ".join(f"{row.annotation} {row.default or ''}" for row in facts.params).lower()
     return (
         bool(PRIVILEGED.search(text))
         or bool(ADMINISTRATOR.search(injected))

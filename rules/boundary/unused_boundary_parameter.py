@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from boundlint.flow.bystanders import may_stand_by
 from boundlint.flow.records import is_support
 from boundlint.flow.unused import held_and_unused, taken_and_unused
 from boundlint.rule import Problem, Rule
@@ -23,6 +24,18 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report a function that has a boundary, does not use it, and queries a customers' model without one."""
     facts = view.function.facts
     if view.location(node).line not in (facts.line, facts.start):
+        return
+    found = view.analysis.bystanders.of(view.function)
+    if found is not None:
+        yield Problem(
+            f"{facts.qualname} is called by `{found.principal}`, whom it never asks: `{found.identifier}` may be anybody's",
+            f"check that what `{found.identifier}` names belongs to `{found.principal}`, as the routes beside do",
+            "high" if found.same_id else "medium",
+            "regular",
+            "",
+            (found.fact,),
+            found.examples,
+        )
         return
     bare = [
         row for row in view.flow.lookups if row.bare and not row.by_id and not row.via and not row.created
@@ -61,4 +74,5 @@ RULE = Rule(
     severity="warning",
     summary="the principal is accepted and never reaches the data access",
     visit={"FunctionDef": check_function},
+    wants=may_stand_by,
 )
