@@ -28,6 +28,7 @@ FEWEST_PEERS = 3  # other routes that take the same id
 FEWEST_BESIDE = 4  # other routes of the file that take any id
 DEPTH = 2  # calls below a route that may read who calls
 AGREE = 0.8  # of them use their principal
+TENANT = re.compile(r"tenant|org|workspace|project|team")  # of a getter: it says nothing of which user calls
 LOGGED_IN = re.compile(r"login|auth|jwt|token|protected|secured")  # decorators that know who calls
 
 
@@ -53,6 +54,7 @@ class Bystander:
 class _Route:
     function: Function
     principal: str
+    injected: bool
     used: bool
     ids: tuple[str, ...]
 
@@ -82,7 +84,7 @@ class Bystanders:
             return None
         if any(is_authority(call.rpartition(".")[2]) for call in function.facts.calls):
             return None  # it checks something, in a way of its own
-        if self._asks_below(function, DEPTH):
+        if self._asks_below(function, DEPTH, mine.injected):
             return None
         by_file = self._collect()
         for name in mine.ids:
@@ -96,15 +98,17 @@ class Bystanders:
                 return self._agreeing(mine, name, by_file[function.path], FEWEST_BESIDE, same_id=False)
         return None
 
-    def _asks_below(self, function: Function, depth: int) -> bool:
+    def _asks_below(self, function: Function, depth: int, of_user: bool) -> bool:
         """Whether a called function reads who calls by itself, is a route, or is one whose body nobody shows."""
         if any(self._is_hidden(function, path) for path in function.facts.calls):
             return True
         for called in self._flow.called_by(function) if depth else ():
-            ambient = any(
-                row.endswith("()") or row.startswith("current_") for row in self._flow.reach_of(called)
-            )
-            if ambient or self._flow.entry(called) == "route" or self._asks_below(called, depth - 1):
+            ambient = [
+                row for row in self._flow.reach_of(called) if row.endswith("()") or row.startswith("current_")
+            ]
+            if any(not (of_user and TENANT.search(row)) for row in ambient):
+                return True
+            if self._flow.entry(called) == "route" or self._asks_below(called, depth - 1, of_user):
                 return True
         return False
 
@@ -156,7 +160,11 @@ class Bystanders:
         flow, facts = self._flow, function.facts
         principals = [row.name for row in facts.params if self._is_principal(function, row.name)]
         names = [row.partition("(")[0].strip().rpartition(".")[2].lower() for row in facts.decorators]
-        others = [row for row in flow.reach_of(function) if row not in principals]
+        others = [
+            row
+            for row in flow.reach_of(function)
+            if row not in principals and not (principals and row.endswith("()") and TENANT.search(row))
+        ]
         principal = (principals or others or [""])[0].removesuffix("()")
         if not principal and any(LOGGED_IN.search(name) for name in names):
             principal = "current_user"
@@ -178,7 +186,7 @@ class Bystanders:
         decides = any(is_authority(name) and not NO_AUTHORITY.search(name) for name in names)
         at_hand = (*principals, *others)
         used = decides or any(row.endswith("()") or row.rpartition(".")[2] in words for row in at_hand)
-        return _Route(function, principal, used, ids)
+        return _Route(function, principal, bool(principals), used, ids)
 
     def _is_principal(self, function: Function, name: str) -> bool:
         """Whether a dependency fills a parameter with who calls."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Words of a function's name that say it decides about access.
 AUTHORITY = re.compile(
     r"access|permission|permit|authori[sz]|owner|owned|(?:^|_)own_|belong|can_|allow|forbid|protect|member|visible|"
-    r"privilege|readable|writable|editable|guard|_or_403|(?:for|by|of)_(?:user|tenant|actor|workspace|org)|"
+    r"privilege|readable|writable|editable|guard|_or_403|(?:for|by|of)_(?:user|tenant|actor|workspace|org)(?!_(?!ids?$)[a-z_]+_ids?$)|"
     r"in_(?:workspace|tenant|org|project)|check_(?:user|tenant|role)|_role(?:$|_)"
 )
 # Words of a check that may be about anything: it counts when the boundary is handed to it, or read inside it.

@@ -20,6 +20,7 @@ from boundlint.flow.provenance import Claims
 from boundlint.flow.shared import Shared
 from boundlint.flow.values import (
     CONSTANT,
+    HOLE,
     NONE,
     NOTHING,
     UNKNOWN,
@@ -43,6 +44,7 @@ Environment = dict[str, Value]
 MUTATORS = frozenset(
     {"append", "add", "update", "extend", "insert", "setdefault", "push", "appendleft", "must", "should"}
 )
+HOLDS_RECORDS = re.compile(r"(?:^|[._])(?:\w*session|sess|db|uow|tx|transaction)$")  # a session is no list
 RUNS_SQL = frozenset({"execute", "exec", "exec_driver_sql"})
 SETS_TENANT = re.compile(r"\s*(?:SET\s|SELECT\s+(?:pg_catalog\.)?set_config\()", re.IGNORECASE)
 
@@ -124,6 +126,17 @@ class Interpreter:
         blocks = [node.body, node.orelse] if node.orelse else [node.body]
         return self._branches(blocks, not node.orelse, about)
 
+    def _one_of(self, node: ast.expr) -> Value:
+        """The value of an element; of texts that are written out, what they all end with is known."""
+        value = self.value(node)
+        if not isinstance(node, (ast.Tuple, ast.List)) or not all(
+            isinstance(row, (ast.JoinedStr, ast.Constant)) for row in node.elts
+        ):
+            return value
+        ends = {(self.value(row).text or "")[-1:] for row in node.elts}
+        known = len(ends) == 1 and not ends & {"", HOLE[-1]}
+        return value._replace(text=HOLE + ends.pop()) if known and not value.is_constant else value
+
     def _match(self, node: ast.Match) -> bool:
         subject = self.value(node.subject)
         for case in node.cases:
@@ -134,7 +147,7 @@ class Interpreter:
         return self._branches([case.body for case in node.cases], True)
 
     def _loop(self, node: ast.For | ast.AsyncFor) -> None:
-        self.bind(node.target, self.value(node.iter))
+        self.bind(node.target, self._one_of(node.iter))
         if isinstance(node.target, ast.Name) and ast.unparse(node.iter) != node.target.id:
             self.lookups.loops[node.target.id] = ast.unparse(node.iter)
         before = dict(self.env)
@@ -215,7 +228,8 @@ class Interpreter:
         value = self.value(node.value)
         call = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in MUTATORS:
-            self._mutate(call.func.value, value)
+            if not HOLDS_RECORDS.search(path_of(call.func.value)):
+                self._mutate(call.func.value, value)
             self.shared.on_call(call)
             self.joins.on_append(call)
         elif isinstance(call, ast.Call) and _sets_tenant(call):

@@ -7,6 +7,7 @@ that is chained on it, and every check of what it returned, is added to it as th
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ from boundlint.index.vocabulary import normal
 
 if TYPE_CHECKING:
     from boundlint.flow.interpret import Interpreter
+
+CONNECTION = re.compile(r"(?:^|[._])(?:\w*session|db|conn|connection|cursor|engine|uow)$")
 
 
 class Lookups:
@@ -336,8 +339,8 @@ class Lookups:
             return
         rows = [*given.positional, *given.keywords.values()]
         values = [receiver, *(value for value, _ in rows)]
-        # The record's own tenant proves nothing about the caller's.
-        carries = any(value.carriers and not origins(value) for value in values)
+        # The record's own tenant proves nothing about the caller's, and a session bound to one names nobody.
+        carries = any(value.carriers and not origins(value) for value in (receiver, *_but_sessions(rows)))
         named = is_authority(name) or (
             is_check(name) and (carries or mentions_boundary(self.run.flow, callee.function))
         )
@@ -375,6 +378,11 @@ class Lookups:
         for key, lookup in self.found.items():
             if lookup.mark == QUERY + origin and reason not in lookup.guards:
                 self.found[key] = replace(lookup, guards=(*lookup.guards, reason))
+
+
+def _but_sessions(rows: Iterable[tuple[Value, ast.expr]]) -> Iterator[Value]:
+    """The values of arguments, without database sessions and the like."""
+    return (value for value, node in rows if not CONNECTION.search(path_of(node)))
 
 
 def _parts(argument: ast.expr, named: bool) -> Iterator[ast.expr]:

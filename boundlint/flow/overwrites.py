@@ -20,6 +20,7 @@ from boundlint.index.nodes import span_of
 FREE = re.compile(
     r"(?:^|_)(?:metadata|meta|payload|extra|extras|attributes|attrs|properties|custom|tags|body|data|updates?|changes|patch)(?:_|$)"
 )
+META = frozenset("metadata meta payload extra_metadata custom_metadata user_metadata".split())
 STORED = re.compile(
     r"(?:^|\.)(?:payload|metadata|meta|attributes|properties)$|(?:to_dict|model_dump|dict|asdict|as_dict)\(\)$"
 )
@@ -45,6 +46,10 @@ class Overwrite:
 
 def may_overwrite(facts: FunctionFacts) -> bool:
     """Whether a function is worth a look, by its facts."""
+    if any(IDENTITY.search(param.name) for param in facts.params) and not META.isdisjoint(
+        facts.names.split()
+    ):
+        return True
     return any(FREE.search(param.name) for param in facts.params) and (
         any(IDENTITY.search(key) for key in facts.keys.split())
         or any(IDENTITY.search(param.name) for param in facts.params)
@@ -54,12 +59,14 @@ def may_overwrite(facts: FunctionFacts) -> bool:
 def overwrites(facts: FunctionFacts, body: Sequence[ast.stmt]) -> tuple[Overwrite, ...]:
     """The merges of one function."""
     free = {param.name for param in facts.params if FREE.search(param.name) and param.kind in ("pos", "kw")}
-    if not free:
-        return ()
     nodes = [node for statement in body for node in ast.walk(statement)]
     handed = _handed_on(nodes)
     params = {param.name for param in facts.params}
-    found = [*_updates(nodes, free, handed), *_started(body, nodes, free, handed, params)]
+    found = [
+        *_updates(nodes, free, handed),
+        *_started(body, nodes, free, handed, params),
+        *_spread(nodes, handed),
+    ]
     return tuple(found)
 
 
@@ -115,6 +122,45 @@ def _started(
         left = tuple(key for key in optional if key not in sure | dropped)
         if left:
             yield Overwrite(span_of(node.value), given, name, left, True)
+
+
+def _spread(nodes: Sequence[ast.AST], handed: set[str]) -> Iterator[Overwrite]:
+    """`{"user_id": user_id, **metadata}`, stored: what is spread last wins."""
+    for dictionary, given in _stored_dictionaries(nodes, handed):
+        spreads = [index for index, key in enumerate(dictionary.keys) if key is None]
+        names = [_spread_name(dictionary.values[index]) for index in spreads]
+        if not names or names[-1].rpartition(".")[2] not in META:
+            continue
+        own = [
+            (index, key.value)
+            for index, key in enumerate(dictionary.keys)
+            if isinstance(key, ast.Constant) and isinstance(key.value, str) and IDENTITY.search(key.value)
+        ]
+        after = {key for index, key in own if index > spreads[-1]}
+        left = tuple(key for index, key in own if index < spreads[-1] and key not in after)
+        if left:
+            yield Overwrite(span_of(dictionary), names[-1], given, left, False)
+
+
+def _stored_dictionaries(nodes: Sequence[ast.AST], handed: set[str]) -> Iterator[tuple[ast.Dict, str]]:
+    """The dictionaries that become a record's metadata or that a call stores, and what they become."""
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            stores = HANDS_ON.match(path_of(node.func).rpartition(".")[2])
+            for row in node.keywords:
+                if isinstance(row.value, ast.Dict) and (row.arg in META or (stores and row.arg)):
+                    yield row.value, str(row.arg)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and len(node.targets) == 1:
+            target = node.targets[0]
+            if isinstance(target, ast.Name) and target.id in handed & META:
+                yield node.value, target.id
+
+
+def _spread_name(node: ast.expr) -> str:
+    """`doc.metadata` of `(doc.metadata or {})`."""
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+        node = node.values[0]
+    return path_of(node) if isinstance(node, (ast.Name, ast.Attribute)) else ""
 
 
 def _handed_on(nodes: Sequence[ast.AST]) -> set[str]:

@@ -26,7 +26,9 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     if view.location(node).line not in (facts.line, facts.start):
         return
     found = view.analysis.bystanders.of(view.function)
-    if found is not None:
+    if found is not None and not any(
+        row.open and found.identifier in row.ids for row in view.flow.lookups
+    ):  # BND501 tells where it is
         yield Problem(
             f"{facts.qualname} is called by `{found.principal}`, whom it never asks: `{found.identifier}` may be anybody's",
             f"check that what `{found.identifier}` names belongs to `{found.principal}`, as the routes beside do",
