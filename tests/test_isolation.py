@@ -121,6 +121,29 @@ def test_an_orm_event_for_something_else_scopes_nothing(tmp_path: Path) -> None:
     assert sqlalchemy(tmp_path, hook) == ["read_note", "read_letter"]
 
 
+CONNECTION = """
+from sqlalchemy import event
+from app.identity import get_current_tenant_id
+from app.models import engine
+
+
+@event.listens_for(engine, "checkout")
+def on_checkout(connection, record, proxy):
+    tenant_id = get_current_tenant_id()
+    {}
+"""
+
+
+def test_a_connection_hook_that_only_counts_scopes_nothing(tmp_path: Path) -> None:
+    hook = CONNECTION.format('held.labels(tenant_id=tenant_id).inc()\n    record.info["tenant"] = tenant_id')
+    assert sqlalchemy(tmp_path, hook) == ["read_note", "read_letter"]
+
+
+def test_a_connection_hook_that_sets_the_schema_scopes_all(tmp_path: Path) -> None:
+    hook = CONNECTION.format('connection.cursor().execute(f"SET search_path TO {tenant_id}")')
+    assert sqlalchemy(tmp_path, hook) == []
+
+
 def test_a_query_that_opts_out_of_the_event(tmp_path: Path) -> None:
     api = API.replace("Note.id == note_id)", "Note.id == note_id).execution_options(skip_tenant=True)")
     assert sqlalchemy(tmp_path, EVENT, api) == ["read_note", "read_letter"]

@@ -19,6 +19,8 @@ from boundlint.index.vocabulary import Vocabulary
 
 # SQLAlchemy: events in which a hook can add criteria to a query, or set the tenant of a connection.
 EVENT = re.compile(r"[\"'](do_orm_execute|before_compile\w*|after_begin|begin|checkout)[\"']")
+CONNECTION_EVENTS = frozenset({"after_begin", "begin", "checkout"})
+SETS = re.compile(r"execut|^exec|schema|search_path|^_?(?:set|apply|bind|use|switch)_")
 CRITERIA = "with_loader_criteria"
 EVENT_STATE = frozenset("is_select is_orm_statement orm_execute_state execute_state is_column_load".split())
 MANAGER = re.compile(r"(?:Manager|QuerySet)$")
@@ -142,8 +144,12 @@ def _mentions(facts: FunctionFacts, vocabulary: Vocabulary) -> bool:
 
 def _is_event(facts: FunctionFacts) -> bool:
     """Whether a function hooks into every query: by its decorator, or (`event.listen(…)`) by what it asks for."""
-    if any(EVENT.search(decorator) for decorator in facts.decorators):
-        return True
+    for decorator in facts.decorators:
+        if found := EVENT.search(decorator):
+            if found[1] not in CONNECTION_EVENTS:
+                return True
+            # Of a connection it may as well count, or measure: the tenant has to be set on it.
+            return any(SETS.search(call.rpartition(".")[2].lower()) for call in facts.calls)
     return CRITERIA in facts.names and not EVENT_STATE.isdisjoint(facts.names.split())
 
 
