@@ -128,6 +128,33 @@ APP = """
         ticket.delete()
         assert not Comment.objects.filter(tenant_id="acme").exists()
 
+    def of_parent(ticket_id):
+        return Comment.objects.filter(ticket_id=ticket_id, text="").count()
+
+    def of_own_parent():
+        ticket = own().get(id=1)
+        assert of_parent(ticket.id) == Comment.objects.filter(ticket=ticket).update(text="x") == 1
+
+    def of_foreign_parent():
+        ticket = load_foreign()
+        return of_parent(ticket.id)
+
+    def of_made_parent():
+        ticket = Ticket(id=2, tenant_id="acme")
+        return of_parent(ticket.id)
+
+    def of_another_parent():
+        ticket = own().get(id=1)
+        return of_parent(ticket.id + 1)
+
+    def of_own_parent_or():
+        ticket = own().get(id=1)
+        return Comment.objects.filter(Q(ticket=ticket) | Q(text="")).count()
+
+    def of_parent_by_another_key():
+        ticket = own().get(id=1)
+        return Ticket.objects.filter(plan_id=ticket.id).count()
+
     def load_foreign():
         with cross_boundary("found elsewhere"):
             return Ticket.objects.get(id=2)
@@ -252,6 +279,13 @@ UNSCOPED = {
     "refreshed foreign": ('change_foreign("refresh_from_db")', "BND501", "Model.refresh_from_db"),
     "bulk foreign": ("bulk_foreign()", "BND501", "QuerySet.bulk_update"),
     "comments of a foreign": ("load_foreign().comments.count()", "BND501", "QuerySet.count"),
+    "of a parent's id": ("of_parent(1)", "BND501", "QuerySet.count"),
+    "of a parent that the test holds": ("ticket = own().get(id=1); of_parent(1)", "BND501", "QuerySet.count"),
+    "of a foreign parent": ("of_foreign_parent()", "BND501", "QuerySet.count"),
+    "of a made-up parent": ("of_made_parent()", "BND501", "QuerySet.count"),
+    "of another parent": ("of_another_parent()", "BND501", "QuerySet.count"),
+    "of a parent or": ("of_own_parent_or()", "BND501", "QuerySet.count"),
+    "another key of the same value": ("of_parent_by_another_key()", "BND501", "QuerySet.count"),
     "foreign row": ("foreign_row()", "BND501", "QuerySet.iterator"),
     "foreign lazily": ("foreign_lazily()", "BND501", "QuerySet.get"),
     "foreign from a cursor": ("raw(\"SELECT 'globex' AS tenant_id ORDER BY 1\")", "BND501", "execute"),
@@ -298,6 +332,7 @@ SCOPED = {
     "get or create": 'Ticket.objects.update_or_create(tenant_id="acme", title="acme", defaults={"title": "x"})',
     "bulk create": 'Ticket.objects.bulk_create([Ticket(tenant_id="acme"), Ticket(tenant_id="acme")])',
     "change, refresh and delete": "change_own()",
+    "of a parent that a caller holds": "of_own_parent()",
     "lazy load": "lazily()",
     "eager load": "eagerly()",
     "iterator": "list(own().iterator(chunk_size=1))",

@@ -82,6 +82,19 @@ APP = """
             session.delete(ticket.comments[0])
             session.flush()
 
+    def of_parent(session, ticket_id):
+        return session.scalars(select(Comment).where(Comment.ticket_id == ticket_id)).all()
+
+    def of_held_parent(number=1):
+        with Session(engine) as session:
+            ticket = own(session)[0]
+            assert of_parent(session, number)
+
+    def of_made_parent():
+        with Session(engine) as session:
+            ticket = Ticket(id=1, tenant_id="acme")
+            return of_parent(session, ticket.id)
+
     def lazily():
         with Session(engine) as session:
             return [comment.text for ticket in own(session) for comment in ticket.comments]
@@ -131,6 +144,13 @@ UNSCOPED = {
     "bulk update": ('run(update(Ticket).values(title="x"))', "BND506"),
     "bulk delete": ('run(delete(Ticket).where(Ticket.title == "a"))', "BND506"),
     "update by id": ('run(update(Ticket).where(Ticket.id == 1).values(title="x"))', "BND501"),
+    "of the id of a parent": ("of_parent(Session(engine), 1)", "BND501"),
+    "of a parent that the test holds": (
+        "ticket = own(Session(engine))[0]; of_parent(Session(engine), ticket.id)",
+        "BND501",
+    ),
+    "of a made up parent": ("of_made_parent()", "BND501"),
+    "of another parent": ("of_held_parent(2)", "BND501"),
     "insert": ('run(insert(Ticket).values(id=9, tenant_id="globex"))', "BND501"),
     "many rows": (
         'run(insert(Ticket), [{"id": 8, "tenant_id": "acme"}, {"id": 9, "tenant_id": "b"}])',
@@ -157,6 +177,7 @@ SCOPED = {
     "bulk update": 'run(update(Ticket).where(Ticket.tenant_id == "acme").values(title="x"))',
     "add": 'add("acme")',
     "change, refresh and delete": "change_own()",
+    "of a parent that a caller holds": "of_held_parent()",
     "lazy load": "lazily()",
     "eager load": "eagerly()",
     "raw connection": 'raw("SELECT * FROM tickets WHERE tenant_id = ?", "acme")',

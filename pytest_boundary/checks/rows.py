@@ -29,6 +29,15 @@ def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> 
     return ""
 
 
+def belongs(record: Mapping[str, Any], active: Active, levels: Levels) -> bool:
+    """Whether a record says itself that it is the boundary's; one that names no owner does not."""
+    owners = levels.owners([name for name in record if isinstance(name, str)], active.ids)
+    return bool(owners) and all(
+        any(record[name] is not None and same_id(record[name], owner.id) for name in owner.fields)
+        for owner in owners
+    )
+
+
 def foreign_in_rows(places: Places, rows: Iterable[Sequence[Any]]) -> str:
     """The same for rows of a table, whose owners stand at these places."""
     for row in rows:

@@ -21,6 +21,8 @@ from pytest_boundary.levels import Levels, Owner, same_id
 from pytest_boundary.monitor import Judgement, Missing
 
 Columns = Callable[[str], "Sequence[str] | None"]  # of a table, None where it is not known
+# The values of a foreign key, by the child's table and column, whose parents are known to be the boundary's.
+Parents = Mapping[tuple[str, str], "Sequence[object]"]
 LINK = re.compile(r"(?:^|_)(?:id|ids|uuid|guid|pk|key|slug)$", re.IGNORECASE)
 ANY_OWNER = Owner("", frozenset(), "")
 
@@ -54,12 +56,14 @@ def judge_sql(
     by_key: bool = False,
     verdicts: Verdicts | None = None,
     named: Named | None = None,
+    parents: Parents | None = None,
 ) -> Judgement:
     """What the statement lacks. With `by_key` the client itself made it, from rows that were loaded before.
 
     A table is customers' data where one of its columns names an owner, unless it is a table of the owners
     themselves (users, tenants). What cannot be parsed is not a pass. `verdicts` are those of this schema;
-    `named` looks up a tenant that a statement calls by another name than its id.
+    `named` looks up a tenant that a statement calls by another name than its id; rows that hang on one of
+    `parents` are bound by it, which holds for this execution alone and is not to be remembered.
     """
     try:
         statement = parse(sql.text, sql.dialect, sql.style)
@@ -71,7 +75,7 @@ def judge_sql(
     for parameters in sql.parameter_sets if statement.parts else ():
         known = verdicts.recall(sql.text, parameters, active, by_key)
         if known is None:
-            judging = _Judging(statement, parameters, active, levels, columns, by_key, named)
+            judging = _Judging(statement, parameters, active, levels, columns, by_key, named, parents or {})
             known = judging.judge()
             if None not in judging.columns.values():  # else a table is not there yet
                 verdicts.keep(sql.text, parameters, active, by_key, judging.asked, known)
@@ -117,8 +121,10 @@ class _Judging:
         columns: Columns,
         by_key: bool,
         named: Named | None,
+        parents: Parents,
     ) -> None:
         self.named = named
+        self.parents = parents
         self.parts = statement.parts
         self.parameters = parameters
         self.active = active
@@ -174,7 +180,8 @@ class _Judging:
         ] = []  # the second is bound where the first is, by a column of its own
         for number, part in enumerate(self.parts):
             for use in part.uses:
-                if all(self._binds(part, use, owner) for owner in wanted.get(use, (ANY_OWNER,))):
+                binds = all(self._binds(part, use, owner) for owner in wanted.get(use, (ANY_OWNER,)))
+                if binds or (use in wanted and self._hangs_on_parent(part, use)):
                     bound.add(use)
             links += self._links(number, part)
         starts = {start for start, _, _ in links}
@@ -215,6 +222,17 @@ class _Judging:
                 named = self.named if isinstance(value, str) else None
                 value = named(use.table, compare.column, value) if named is not None else None
             if known and value is not None and same_id(value, wanted):
+                return True
+        return False
+
+    def _hangs_on_parent(self, part: Part, use: Use) -> bool:
+        """Whether only rows are met whose foreign key is that of a parent which is the boundary's."""
+        if use.effect == "insert" or not self.parents:
+            return False
+        for compare in equalities(part, use):
+            parents = self.parents.get((use.table.lower(), compare.column.lower()), ())
+            known, value = self._value(compare.values[0])
+            if known and any(same_id(value, str(parent)) for parent in parents):
                 return True
         return False
 

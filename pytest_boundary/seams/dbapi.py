@@ -10,10 +10,10 @@ from typing import Any
 from boundlint.index.words import IDENTITY
 from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import Places, foreign_in_rows
-from pytest_boundary.checks.sql import Sql, defines, judge_sql, tables
+from pytest_boundary.checks.sql import Parents, Sql, defines, judge_sql, tables
 from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.levels import Levels
-from pytest_boundary.monitor import Judgement, Monitor, Operation
+from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
 PLAIN, VALUE = (
@@ -132,9 +132,19 @@ def known(
 
 
 def before(
-    monitor: Monitor, operation: Operation, sql: Sql, schema: Schema, query: Query, *, by_key: bool = False
+    monitor: Monitor,
+    operation: Operation,
+    sql: Sql,
+    schema: Schema,
+    query: Query,
+    *,
+    by_key: bool = False,
+    parents: Callable[[Active], Parents] | None = None,
 ) -> Active | None:
-    """Judge a statement before it runs; gives the boundary that its rows are to be compared with."""
+    """Judge a statement before it runs; gives the boundary that its rows are to be compared with.
+
+    `parents` are asked for where the statement lacks something: its rows may hang on objects of the boundary.
+    """
     __tracebackhide__ = True
     verdicts: Verdicts | None = schema.verdicts
     if defines(sql) or ROLE.match(sql.text):
@@ -153,7 +163,16 @@ def before(
             return schema.named(table, column, value, sql.dialect, query)
 
     def judge(active: Active) -> Judgement:
-        return judge_sql(sql, active, monitor.levels, columns, by_key=by_key, verdicts=verdicts, named=named)
+        judged = judge_sql(
+            sql, active, monitor.levels, columns, by_key=by_key, verdicts=verdicts, named=named
+        )
+        if isinstance(judged, Missing) and parents is not None and not sql.many:
+            known = parents(active)
+            if known:
+                return judge_sql(
+                    sql, active, monitor.levels, columns, by_key=by_key, named=named, parents=known
+                )
+        return judged
 
     schema.style = (sql.dialect, sql.style)
     active = monitor.before(operation, judge, lambda: _shown(sql.text, schema))

@@ -16,6 +16,7 @@ from pytest_boundary import catalog
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.parents import held_parents
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 
@@ -123,7 +124,15 @@ class _Watch:
 
         def judge(by_key: bool) -> None:
             __tracebackhide__ = True
-            dbapi.before(monitor, operation, sql, schema, _query(connection), by_key=by_key)
+            dbapi.before(
+                monitor,
+                operation,
+                sql,
+                schema,
+                _query(connection),
+                by_key=by_key,
+                parents=lambda active: held_parents(monitor, active, _children, _loaded),
+            )
 
         if (
             origin.method == "save_base"
@@ -247,6 +256,20 @@ class _Watch:
 
 def _loaded(instance: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(instance).items() if not name.startswith("_")}
+
+
+def _children(value: Any) -> dict[tuple[str, str], object] | None:
+    """The foreign keys of other models to an object that was loaded or saved."""
+    kind = type(value)  # a lazy object is left alone
+    if not issubclass(kind, sys.modules["django.db.models"].Model) or value._state.adding:
+        return None
+    return {
+        (relation.related_model._meta.db_table.lower(), relation.field.column.lower()): vars(value).get(
+            relation.field.target_field.attname
+        )
+        for relation in kind._meta.related_objects
+        if relation.field.concrete and not relation.many_to_many
+    }
 
 
 def _by_primary_key(queryset: Any) -> bool:

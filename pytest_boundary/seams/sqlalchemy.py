@@ -17,6 +17,7 @@ from pytest_boundary import UnscopedAccess, catalog
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.parents import held_parents
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 
@@ -67,6 +68,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
                 schema,
                 lambda text: dbapi.ask(connection.connection, text),
                 by_key=by_key,
+                parents=lambda active: held_parents(monitor, active, _children, _loaded),
             )
 
     connection = module.engine.Connection
@@ -239,6 +241,22 @@ def _judge_changed(session: Any, monitor: Monitor) -> None:
 
 def _loaded(item: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(item).items() if not name.startswith("_")}
+
+
+def _children(item: Any) -> dict[tuple[str, str], object] | None:
+    """The foreign keys of other tables to an object that was loaded or flushed."""
+    state = vars(item).get("_sa_instance_state") if hasattr(type(item), "_sa_class_manager") else None
+    if state is None or state.key is None:
+        return None
+    table = state.mapper.local_table
+    return {
+        (other.name.lower(), key.parent.name.lower()): vars(item).get(
+            state.mapper.get_property_by_column(key.column).key
+        )
+        for other in getattr(getattr(table, "metadata", None), "tables", {}).values()
+        for key in other.foreign_keys
+        if key.column.table is table
+    }
 
 
 def _several(found: Any) -> Any:
