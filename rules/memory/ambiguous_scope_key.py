@@ -44,7 +44,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         key = access.value_of("key", "namespace")
         if not key.carriers or key.text is None or access.via:
             continue
-        if (key.text.endswith(HOLE + "*") or key.text.startswith("*" + HOLE)) and not is_prefix(view):
+        if key.text.endswith(HOLE + "*") or key.text.startswith("*" + HOLE):
             persona: Persona = "regular"
             says = "matches every boundary that begins or ends with this one"
             repair = "put the delimiter between the boundary and the `*`, and begin with the boundary"
@@ -55,13 +55,6 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         else:
             continue
         yield Problem(f"{shown_key(access)} {says}", repair, "medium", persona, access.operation.target)
-
-
-def is_prefix(view: View) -> bool:
-    """Whether what stands in front of each `*` is called a prefix: it was put together, and may end in a delimiter."""
-    facts = view.function.facts
-    parts = re.findall(r"\{([^{}]*)\}\*", "\n".join(view.lines[facts.line - 1 : facts.end]))
-    return bool(parts) and all(FIXED_PART.search(part) for part in parts)
 
 
 def beside(source: str) -> Persona | None:
