@@ -25,7 +25,7 @@ from boundlint.flow.effects import (
     methods_of,
     telling_methods,
 )
-from boundlint.flow.guarded import guarded
+from boundlint.flow.guarded import checked, guarded
 from boundlint.flow.guards import authorized_params
 from boundlint.flow.interpret import Environment, Interpreter
 from boundlint.flow.jobs import Jobs
@@ -279,7 +279,7 @@ class Flow:
             self.memoizer(function) if function.facts.decorators else None,
             lookups,
             tuple(run.shared.found.values()),
-            frozenset(run.lookups.checked_ids),
+            checked(run.lookups, lookups),
             frozenset(run.compared),
             run.claims.finish(),
             data_scopes(run),

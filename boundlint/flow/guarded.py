@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from boundlint.flow.queries import INPUT, Lookup, record_of
 
 if TYPE_CHECKING:
+    from boundlint.flow.guards import Check
     from boundlint.flow.lookups import Lookups
 
 
@@ -36,6 +37,31 @@ def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
     )
 
 
+def is_way(check: Check, row: Lookup) -> bool:
+    """Whether a check is no more than the call that leads to the query: handed a boundary, it leaves the query open."""
+    return bool(
+        row.via
+        and not row.dropped
+        and not check.firm
+        and check.line == row.line
+        and check.reason == f"checked by {row.call}"
+    )
+
+
+def checked(lookups: Lookups, rows: Sequence[Lookup]) -> frozenset[str]:
+    """The ids that the function checks, by their source; a boundary that is handed to a call is none."""
+    vocabulary = lookups.run.vocabulary
+    return frozenset(
+        source
+        for source, check in lookups.checked_ids.items()
+        if check.firm
+        or not (
+            any(vocabulary.is_strict(part) for part in source.split("."))
+            or any(row.open and is_way(check, row) for row in rows)
+        )
+    )
+
+
 def _bound(lookups: Lookups, row: Lookup) -> Lookup:
     """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
     reasons = []
@@ -58,7 +84,7 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
     for source in row.ids:
         check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record_of(source))
         check = check or lookups.derived.check_of(source, lookups.checked_ids)
-        if check is not None and (check.firm or check.line <= row.line):
+        if check is not None and (check.firm or check.line <= row.line) and not is_way(check, row):
             yield check.reason
     for source in row.ids:
         for other in rows:

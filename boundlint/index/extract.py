@@ -19,6 +19,8 @@ LONGEST_TEXT = 240  # characters of an annotation, default or class field that a
 DEFERS = re.compile(
     r"thread|executor|submit|_exec$|^exec_|partial|run_sync|sync_to_async|call_soon|apply_async"
 )
+# A class that a call is on: `Report`, or `models.Report` of a module.
+CLASS_PATH = re.compile(r"(?:(?!(?:self|cls)\.)[a-z_][a-z0-9_]*\.)?[A-Z]\w*")
 MOST_ASSIGNMENTS = 4  # values remembered for one name
 KEY_READERS = frozenset("get pop getlist getattr get_list getall getone".split())
 # Keywords that may name a boundary: what is given to them may be this project's word for it.
@@ -211,8 +213,8 @@ class _Extractor:
                 names.add(node.attr)  # type: ignore[attr-defined]
                 base = node.value  # type: ignore[attr-defined]
                 stack.append(base)
-                if type(base) is ast.Name and base.id[:1].isupper():
-                    scope.columns.setdefault(base.id, set()).add(node.attr)  # type: ignore[attr-defined]
+                if read := _class_name(base):
+                    scope.columns.setdefault(read, set()).add(node.attr)  # type: ignore[attr-defined]
                 continue
             if kind is ast.Call:
                 self._call(node, scope)  # type: ignore[arg-type]
@@ -259,12 +261,11 @@ class _Extractor:
             _note_key(node.args[1 if path == "getattr" and len(node.args) > 1 else 0], scope)
         if name in logged.LEVELS:
             scope.logged |= logged.mentioned(node)
-        if path[:1].isupper() and node.keywords:
-            root = re.split(r"[.(\[]", path, maxsplit=1)[0]
-            scope.columns.setdefault(root, set()).update(row.arg for row in node.keywords if row.arg)
-        elif node.args and isinstance(node.args[0], ast.Name) and node.args[0].id[:1].isupper():
+        if node.keywords and (called := CLASS_PATH.match(path)):
+            scope.columns.setdefault(called[0], set()).update(row.arg for row in node.keywords if row.arg)
+        elif node.args and (given_to := _class_name(node.args[0])):
             given = (row.arg for row in node.keywords if row.arg)
-            scope.columns.setdefault(node.args[0].id, set()).update(("()", *given))
+            scope.columns.setdefault(given_to, set()).update(("()", *given))
         if DEFERS.search(name):
             deferred = [
                 path_of(argument)
@@ -462,6 +463,16 @@ def _store(target: ast.expr, scope: _Scope) -> None:
     """Remember an attribute or an item that is assigned."""
     if isinstance(target, (ast.Attribute, ast.Subscript)):
         scope.stored[path_of(target)] = None
+
+
+def _class_name(node: ast.expr) -> str:
+    """`Report`, or `models.Report` of a module; "" for what is named like no class."""
+    if type(node) is ast.Name:
+        return node.id if node.id[:1].isupper() else ""
+    if type(node) is ast.Attribute and type(node.value) is ast.Name and node.attr[:1].isupper():
+        path = f"{node.value.id}.{node.attr}"
+        return path if CLASS_PATH.fullmatch(path) else ""
+    return ""
 
 
 def _note_given(node: ast.keyword, scope: _Scope) -> None:

@@ -26,8 +26,8 @@ class FunctionFacts(NamedTuple):
     that of the function around it. `start` counts the decorators in. `assigned` pairs a local name with the
     paths or `:annotation`s it was given, and with `?path` where it got a part of that by unpacking; `returned`
     holds the paths of returned and yielded values; `calls` and `call_lines` run in parallel; `names` are all
-    identifiers in the body, separated by blanks; `columns` pairs a capitalized name with the attributes read
-    from it and the keywords of calls on it, `()` where it is handed to a call that may query it. `stored` are
+    identifiers in the body, separated by blanks; `columns` pairs a class name (`Report`, `models.Report`) with the attributes
+    read from it and the keywords of calls on it, `()` where it is handed to a call that may query it. `stored` are
     the names it declares `global` and the paths of the attributes and items that it assigns, `texts` the kinds
     of the texts in it (see `boundlint.index.texts`). `keys` are the constant keys it reads (`data["key"]`,
     `data.get("key")`), separated by blanks; `given` pairs a keyword of a call that may name a boundary

@@ -14,6 +14,7 @@ TENANT = frozenset(
 USER = frozenset(
     "user_id user_ids user_uuid userid uid user_email user_sub owner_id owner_ids owner_email created_by created_by_id end_user_id "
     "end_user current_user current_user_id actor actor_id principal principal_id author_id member_id login_user "
+    "uploaded_by uploaded_by_id submitted_by submitted_by_id "
     "auth_user authenticated_user requester_id request_user account_user auth_context user_ctx user_context "
     "identity subject_id".split()
 )
@@ -30,7 +31,7 @@ TENANT_SUFFIX = re.compile(
     r"(?:^|_)(?:tenant|org|organi[sz]ation|workspace|company|customer|account|team)_(?:id|ids|uuid|slug|key)$"
 )
 USER_SUFFIX = re.compile(
-    r"(?:^|_)(?:user|owner|actor|principal|member|creator|author)_(?:id|ids|uuid|email)$"
+    r"(?:^|_)(?:user|owner|actor|principal|member|creator|author|uploader)_(?:id|ids|uuid|email)$"
 )
 CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Models of the owners themselves, and columns that say who wrote a row.
