@@ -1,7 +1,8 @@
 """Precision from stored verdicts: `python -m benchmarks.accuracy`.
 
 `accuracy/*.jsonl` holds one finding a line that a person has read in the code of a pinned package, with the
-verdict and why.  Only verdicts are stored here, nothing is computed while reading code.
+verdict and why.  Only verdicts are stored here, nothing is computed while reading code.  `recall_*.jsonl` beside
+them are lists of fixed bugs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from benchmarks.tables import markdown
 
 STORE = Path(__file__).parent / "accuracy"
+RECALL = "recall_"  # lists of fixed bugs, and which of them are caught, begin so
 VERDICTS = ("right", "wrong")
 
 
@@ -92,6 +94,8 @@ def load(store: Path) -> list[Verdict]:
     """All stored verdicts.  Raises BadVerdict with file and line for anything out of shape or said twice."""
     found: dict[tuple[str, str], Verdict] = {}
     for file in sorted(store.glob("*.jsonl")):
+        if file.name.startswith(RECALL):
+            continue
         for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), 1):
             if not line.strip():
                 continue
