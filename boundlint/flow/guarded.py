@@ -37,11 +37,10 @@ def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
     )
 
 
-def is_way(check: Check, row: Lookup) -> bool:
-    """Whether a check is no more than the call that leads to the query: handed a boundary, it leaves the query open."""
-    return bool(
-        row.via
-        and not row.dropped
+def is_way(lookups: Lookups, check: Check, row: Lookup) -> bool:
+    """Whether a check is no more than the call that leads to the query, whose function leaves the boundary out."""
+    return (
+        row.mark in lookups.left_out
         and not check.firm
         and check.line == row.line
         and check.reason == f"checked by {row.call}"
@@ -57,7 +56,7 @@ def checked(lookups: Lookups, rows: Sequence[Lookup]) -> frozenset[str]:
         if check.firm
         or not (
             any(vocabulary.is_strict(part) for part in source.split("."))
-            or any(row.open and is_way(check, row) for row in rows)
+            or any(row.open and is_way(lookups, check, row) for row in rows)
         )
     )
 
@@ -84,7 +83,7 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
     for source in row.ids:
         check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record_of(source))
         check = check or lookups.derived.check_of(source, lookups.checked_ids)
-        if check is not None and (check.firm or check.line <= row.line) and not is_way(check, row):
+        if check is not None and (check.firm or check.line <= row.line) and not is_way(lookups, check, row):
             yield check.reason
     for source in row.ids:
         for other in rows:

@@ -71,13 +71,16 @@ class Lookups:
         self.handed_on: set[str] = set()
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
         self.derived = Derivations()
+        self.left_out: set[str] = (
+            set()
+        )  # queries of called functions that are handed a boundary for themselves
 
     def inherit(self, outer: Lookups) -> None:
         """Collect into what the function around this one has: its queries, its checks, its loops."""
         self.found, self.checked_ids, self.tested = outer.found, outer.checked_ids, outer.tested
         self.loops, self.comparisons, self.created = outer.loops, outer.comparisons, outer.created
         self.handed_on = outer.handed_on
-        self.derived = outer.derived
+        self.derived, self.left_out = outer.derived, outer.left_out
 
     def on_call(
         self, node: ast.Call, path: str, callee: Callee, receiver: Value, given: Arguments
@@ -164,6 +167,11 @@ class Lookups:
                     source_of(given[name]), f"checked in {callee.facts.qualname}", node.lineno, firm=True
                 )
         marks = set()
+        vocabulary = self.run.vocabulary
+        handed = any(
+            vocabulary.is_strict(row.name) or vocabulary.is_identity(row.annotation)
+            for row in callee.facts.params
+        )
         for lookup in lookups:
             if len(lookup.via) >= DEEPEST:
                 continue
@@ -194,6 +202,8 @@ class Lookups:
             )
             key = f"{moved.mark}#{step.path}:{step.line}:{len(moved.via)}"
             self.found[key] = moved
+            if handed and not moved.dropped:
+                self.left_out.add(moved.mark)
             marks.add(moved.row)
         return frozenset(marks)
 
