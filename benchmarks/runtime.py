@@ -1,7 +1,7 @@
 """What `pytest --enforce-boundary` costs: one operation with and without its seam, and a suite of nothing else.
 
 `python -m benchmarks.runtime` prints both; `--write` puts them into the README. Both sides take turns in each
-round, on one core and before other processes where the system allows that; the best turn of all rounds counts, in
+round, on one core and before other processes where the system allows that; the median of the rounds counts, in
 processor time. A time is that of this machine, a ratio is comparable.
 """
 
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
+from benchmarks.runtime_operations import operations
 from benchmarks.tables import markdown, replace_between
 from boundlint.boundary import AgentBoundary, Issuer, boundary_scope
 from pytest_boundary.config import PluginSettings
@@ -29,7 +29,9 @@ from pytest_boundary.monitor import Monitor
 from pytest_boundary.seams import Seams
 
 README = Path(__file__).parent / "README.md"
-CALLS = 300  # of each operation in one turn
+CALLS = 300  # of each operation in one turn, at most
+WARM_UP = 10
+MAX_TURN = 0.03  # seconds of one turn of an operation that takes long
 TURNS = 10  # of which the best counts
 MAX_MICROSECONDS = 10.0  # that a seam may add to one operation
 MAX_SUITE = 1.15  # of a suite that does nothing but data access, start-up aside
@@ -56,36 +58,6 @@ def test_data_access(number):
 """
 
 
-def operations() -> Mapping[str, Callable[[], object]]:
-    """One call each, on the embedded engines; made while the seams are on or off."""
-    import fakeredis
-    from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, select
-    from sqlalchemy.pool import StaticPool
-
-    store = fakeredis.FakeRedis(decode_responses=True)
-    store.set("acme:key", "value")
-    database = sqlite3.connect(":memory:")
-    database.execute("CREATE TABLE notes (id, tenant_id, text)")
-    database.execute("INSERT INTO notes VALUES (1, 'acme', 'x')")
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    notes = Table("notes", MetaData(), Column("id", Integer), Column("tenant_id", String))
-    notes.metadata.create_all(engine)
-    connection = engine.connect()
-    connection.execute(notes.insert().values(id=1, tenant_id="acme"))
-    statement = select(notes).where(notes.c.tenant_id == "acme")
-    log = logging.getLogger("benchmark")
-    log.propagate = False
-    log.addHandler(logging.NullHandler())
-    log.setLevel(logging.INFO)
-    text = "SELECT text FROM notes WHERE tenant_id = ? AND id = ?"
-    return {
-        "redis get (fakeredis)": lambda: store.get("acme:key"),
-        "sqlite3 select": lambda: database.execute(text, ("acme", 1)).fetchall(),
-        "SQLAlchemy Core select (sqlite)": lambda: connection.execute(statement).all(),
-        "log record": lambda: log.info("done %s", 1),
-    }
-
-
 @contextmanager
 def watched() -> Iterator[None]:
     """The seams of one run, armed as pytest arms them."""
@@ -105,34 +77,37 @@ def watched() -> Iterator[None]:
 
 
 def per_call(operation: Callable[[], object]) -> float:
-    """Microseconds of processor time of one call, the best of several turns: the machine may be busy."""
-    for _ in range(20):
+    """Microseconds of processor time of one call in this thread, the best of several turns: the machine may be busy."""
+    started = time.thread_time()
+    for _ in range(WARM_UP):
         operation()
+    calls = max(20, min(CALLS, int(MAX_TURN / (time.thread_time() - started + 1e-9) * WARM_UP)))
     best = float("inf")
     for _ in range(TURNS):
-        started = time.process_time()
-        for _ in range(CALLS):
+        started = time.thread_time()
+        for _ in range(calls):
             operation()
-        best = min(best, (time.process_time() - started) / CALLS * 1e6)
+        best = min(best, (time.thread_time() - started) / calls * 1e6)
     return best
 
 
-def measure_operations(rounds: int) -> dict[str, tuple[float, float, float]]:
-    """For each operation: microseconds without, what the seam adds, and the ratio."""
-    plain: dict[str, list[float]] = {}
-    seen: dict[str, list[float]] = {}
+def measure_operations(rounds: int, only: str = "") -> dict[str, tuple[float, float, float]]:
+    """For each operation: microseconds without, what the seam adds, and the ratio: medians of paired rounds."""
+    pairs: dict[str, list[tuple[float, float]]] = {}
     boundary = AgentBoundary(issued_by=Issuer("benchmark"), tenant="acme")
     for _ in range(rounds):
-        for name, operation in operations().items():
-            plain.setdefault(name, []).append(per_call(operation))
+        alone = {name: per_call(operation) for name, operation in operations(only)}
         with watched(), boundary_scope(boundary):
-            for name, operation in operations().items():
-                seen.setdefault(name, []).append(per_call(operation))
-    found = {}
-    for name, without in plain.items():
-        alone, with_seam = min(without), min(seen[name])
-        found[name] = (alone, with_seam - alone, with_seam / alone)
-    return found
+            for name, operation in operations(only):
+                pairs.setdefault(name, []).append((alone[name], per_call(operation)))
+    return {
+        name: (
+            median(alone for alone, _ in found),
+            median(seen - alone for alone, seen in found),
+            median(seen / alone for alone, seen in found),
+        )
+        for name, found in pairs.items()
+    }
 
 
 def measure_suite(rounds: int) -> dict[str, tuple[float, float, float]]:
@@ -179,10 +154,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; exit 1 where a limit is passed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.runtime", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--only", default="", metavar="CLIENT", help="the operations of these clients alone")
     parser.add_argument("--write", action="store_true", help="put the tables into the README")
     options = parser.parse_args(arguments)
     undisturbed()
-    single = measure_operations(options.rounds)
+    single = measure_operations(options.rounds, options.only)
+    if options.only:
+        print(single)
+        return 0
     suite = measure_suite(options.rounds)
     rows = [
         (name, f"{without:.0f} µs", f"{added:.1f} µs", f"{ratio:.2f}")

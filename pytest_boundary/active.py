@@ -30,6 +30,9 @@ class Active:
     memo: dict[Any, Any] = field(
         default_factory=dict, compare=False, repr=False
     )  # what checks derive from the ids
+    fields: dict[Any, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # … for records, by their shape
 
     @cached_property
     def key(self) -> tuple[tuple[str, str], ...]:

@@ -109,9 +109,12 @@ class Patcher:
                 except Exception as error:
                     failed(error)
                     state = None
-                if claims:
-                    with self.monitor.claiming():
+                if claims:  # `claiming`, without its generator
+                    token = claimed.set(True)
+                    try:
                         result = await original(instance, *args, **kwargs)
+                    finally:
+                        claimed.reset(token)
                 else:
                     result = await original(instance, *args, **kwargs)
                 if after is not None and state is not None:
@@ -134,8 +137,11 @@ class Patcher:
                 failed(error)
                 state = None
             if claims:
-                with self.monitor.claiming():
+                token = claimed.set(True)
+                try:
                     result = original(instance, *args, **kwargs)
+                finally:
+                    claimed.reset(token)
             else:
                 result = original(instance, *args, **kwargs)
             if after is not None and state is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other
@@ -20,6 +20,21 @@ def translate(document: Any) -> Filter:
     if not isinstance(document, Mapping):
         return Other()
     return All(tuple(_part(str(name), value) for name, value in document.items()))
+
+
+def equalities(document: Any) -> Iterator[tuple[str, Any]]:
+    """The fields that equal a value in every record which passes, as far as a quick look shows."""
+    if document.__class__ is dict:
+        for name, value in document.items():
+            if name in CONJUNCTIONS and value.__class__ is list:
+                for part in value:
+                    yield from equalities(part)
+            elif name in DISJUNCTIONS or name[:1] == "$":
+                continue
+            elif value.__class__ is str:
+                yield name, value
+            elif value.__class__ is dict and len(value) == 1 and "$eq" in value:
+                yield name, value["$eq"]
 
 
 def _part(name: str, value: Any) -> Filter:

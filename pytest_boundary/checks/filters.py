@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from pytest_boundary.active import Active
 from pytest_boundary.levels import Levels, Owner, same_id
@@ -68,6 +69,25 @@ def holds(condition: Filter, owner: Owner) -> bool:
     if isinstance(condition, AnyOf):
         return bool(condition.parts) and all(holds(part, owner) for part in condition.parts)
     return False
+
+
+def plainly_scoped(equalities: Iterable[tuple[str, Any]], active: Active, levels: Levels) -> bool:
+    """Whether fields that surely hold bind every required level, each by the id just as it is.
+
+    It is on the way of every search, and answers for nearly all: what this denies may be scoped all the same.
+    """
+    known: tuple[tuple[str, ...], dict[str, str]] | None = active.memo.get(plainly_scoped)
+    if known is None:
+        known = active.memo[plainly_scoped] = (levels.required_for(active.ids), {})
+    needed, level_of = known
+    met: tuple[str, ...] = ()
+    for name, value in equalities:
+        level = level_of.get(name)
+        if level is None:
+            level = level_of[name] = _level(name, levels, active)
+        if level in needed and level not in met and value.__class__ is str and value == active.ids[level]:
+            met = (*met, level)
+    return 0 < len(needed) == len(met)
 
 
 def judge_filter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,6 +184,33 @@ def _judge_part(part: Part, active: Active, levels: Levels, names: frozenset[str
             bulk = part.effect in ("write", "delete") and not any(ID.search(name) for name in compared)
             return Missing(text, shown, f"put {fix} into the filter", rule="BND506" if bulk else "BND501")
     return "scoped" if owners else "free"
+
+
+def plainly_scoped(
+    collection: str, query: Any, active: Active, levels: Levels, known: Collection[str], sampled: bool
+) -> bool:
+    """Whether a filter binds each owner of a known collection by a plain value; `sampled` where no more is to be known.
+
+    It is on the way of every search, and answers for nearly all: what this denies may be scoped all the same.
+    """
+    if query.__class__ is not dict:
+        return False
+    # the fields of a collection only become more
+    key = (plainly_scoped, collection, len(known), *query)
+    owners: tuple[Owner, ...] | None = active.memo.get(key)
+    if owners is None:
+        if not (sampled or levels.owned(known)) or any(str(name)[:1] == "$" for name in query):
+            return False
+        names = frozenset((*known, *query))
+        owners = active.memo[key] = _owners(collection.partition(".")[2], active, levels, names)
+    for owner in owners:
+        for field in owner.fields:
+            value = query.get(field)
+            if value.__class__ is str and value == owner.id:
+                break
+        else:
+            return False
+    return bool(owners)
 
 
 def _owners(name: str, active: Active, levels: Levels, names: frozenset[str]) -> tuple[Owner, ...]:

@@ -11,21 +11,49 @@ from pytest_boundary.levels import Levels, Owner, same_id
 
 MAX_VALUE = 1_000_000  # bytes of a stored JSON document that is looked into
 MAX_DEPTH = 4
+MAX_SHAPES = 2000  # kinds of records that are remembered for one boundary
 Places = tuple[tuple[Owner, int], ...]  # an owner, and the position of its column
+Fields = tuple[tuple[str, Owner], ...]  # a field, and the owner that it must name
 
 
 def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> str:
     """ "tenant 'x'" where a record's own fields name another owner, "" where they do not."""
-    names = [name for name in record if isinstance(name, str)]
-    for owner in levels.owners(names, active.ids):
-        if owner.level not in levels.required_for(active.ids):
+    return _foreign(record, _fields(tuple(record), active, levels))
+
+
+def foreign_attributes(item: object, active: Active, levels: Levels) -> str:
+    """The same for what an object of a mapper holds in its public attributes."""
+    held = vars(item)
+    return _foreign(held, _fields(("", *held), active, levels))
+
+
+def _fields(names: tuple[object, ...], active: Active, levels: Levels) -> Fields:
+    """The fields of records of this shape that say whose they are; those of an object begin with ""."""
+    found: Fields | None = active.fields.get(names)
+    if found is None:
+        if len(active.fields) > MAX_SHAPES:
+            active.fields.clear()
+        public = names[:1] == ("",)
+        asked = [name for name in names if isinstance(name, str) and not (public and name[:1] in ("", "_"))]
+        needed = levels.required_for(active.ids)
+        found = active.fields[names] = tuple(
+            (name, owner)
+            for owner in levels.owners(asked, active.ids)
+            if owner.level in needed
+            for name in owner.fields
+        )
+    return found
+
+
+def _foreign(record: Mapping[str, Any], fields: Fields) -> str:
+    for name, owner in fields:
+        value = record[name]
+        if value.__class__ is str and value == owner.id:  # nearly always
             continue
-        for name in owner.fields:
-            value = record[name]
-            if value is None or isinstance(value, (Mapping, list, tuple, set)) or value == "":
-                continue
-            if not same_id(value, owner.id):
-                return f"{owner.level} {redacted(value)}"
+        if value is None or isinstance(value, (Mapping, list, tuple, set)) or value == "":
+            continue
+        if not same_id(value, owner.id):
+            return f"{owner.level} {redacted(value)}"
     return ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from boundlint.sql.parse import Unparsable, parse
 from boundlint.sql.tree import Both, Compare, Either, Predicate
@@ -12,6 +13,7 @@ DIALECT = "spark"  # names may stand in backticks, == is =
 INNER = re.compile(r"(?<=[\w`])\[\s*'(\w+)'\s*\]")  # metadata['tenant_id'] is metadata.tenant_id
 
 
+@lru_cache(maxsize=2048)
 def translate(text: str | None) -> Filter:
     """The predicate in the words of `pytest_boundary.checks.filters`. What cannot be parsed binds nothing."""
     if text is None or not text.strip():

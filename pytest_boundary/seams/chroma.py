@@ -7,11 +7,11 @@ from types import ModuleType
 from typing import Any
 
 from pytest_boundary import catalog
-from pytest_boundary.checks.documents import translate
+from pytest_boundary.checks.documents import equalities, translate
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
-from pytest_boundary.seams.points import Call, Describe, Watch, several
+from pytest_boundary.seams.points import Call, Describe, Equalities, Watch, several
 
 READS = ("query", "get", "search", "peek")
 WRITES = ("add", "upsert")
@@ -59,6 +59,14 @@ def _describe(method: str) -> Describe:
     return describe
 
 
+def _equal(method: str) -> Equalities | None:
+    """A filter's own equalities; conditions of `search` are objects."""
+    if method not in ("query", "get"):
+        return None
+    value = catalog.arguments(f"chromadb.api.models.Collection.Collection.{method}").value
+    return lambda _collection, args, kwargs: equalities(value("filter", args, kwargs))
+
+
 def _where(condition: Any) -> Any:
     """A condition of `search` is an object that writes itself as a document."""
     return condition.to_dict() if hasattr(condition, "to_dict") else condition
@@ -81,7 +89,15 @@ def _installer(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
             effect = "read" if method in (*READS, "count") else "delete" if method == "delete" else "write"
             target = f"chromadb.api.models.Collection.Collection.{method}"
             operation = catalog.operation("chroma", target, "retrieval", effect)
-            watch = Watch(monitor, operation, _describe(method), _metadatas, fix=FIX, write_fix=WRITE_FIX)
+            watch = Watch(
+                monitor,
+                operation,
+                _describe(method),
+                _metadatas,
+                fix=FIX,
+                write_fix=WRITE_FIX,
+                equalities=_equal(method),
+            )
             patcher.wrap(owner, method, watch.before, watch.after, claims=True)
 
     return install

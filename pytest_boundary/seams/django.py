@@ -5,56 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
 from boundlint.index.words import IDENTITY
 from pytest_boundary import catalog
-from pytest_boundary.checks.rows import foreign_owner
+from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.parents import held_parents
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
+from pytest_boundary.seams.django_origin import BY_KEY, Origin, Origins
 
 FETCHES = ("fetchone", "fetchmany", "fetchall")
-QUERIES, BASE, DELETION = "db/models/query.py", "db/models/base.py", "db/models/deletion.py"
-# What the user called, by the file of Django that it stands in.
-OWNERS = {
-    QUERIES: "django.db.models.QuerySet",
-    "db/models/fields/related_descriptors.py": "django.db.models.QuerySet",
-    BASE: "django.db.models.Model",
-    "shortcuts.py": "django.shortcuts",
-}
 OPERATION, SCHEMA = "_boundlint_operation", "_boundlint_schema"  # on a cursor, on a connection
 CURSOR = "django.db.backends.utils.CursorWrapper"
-# Methods of a model whose statements go by the key of the instance.
-BY_KEY = frozenset(
-    "save_base delete refresh_from_db clean_fields _perform_unique_checks validate_constraints".split()
-)
 
 
 @lru_cache(maxsize=256)
 def _operation(target: str, effect: str) -> Operation:
     return catalog.operation("django", target, "database", effect)
-
-
-@dataclass
-class _Origin:
-    """Where a statement comes from: the entry that the user called, and the loaded objects that it goes by."""
-
-    target: str = ""
-    queryset: Any = None  # the innermost one, which is what runs
-    instances: Sequence[Any] = ()
-    by_key: bool = False
-    method: str = ""  # of the objects: what is done with them
-
-    def new(self) -> bool:
-        """Whether an object was never loaded, so that its key is the application's word."""
-        return any(instance._state.adding for instance in self.instances)
 
 
 class _Schema(dbapi.Schema):
@@ -63,6 +37,7 @@ class _Schema(dbapi.Schema):
     def __init__(self) -> None:
         super().__init__()
         self._models: dict[str, str] = {}
+        self.by_key: set[str] = set()  # statements that went by the key of an object the last time
 
     def of_owners(self, table: str) -> bool:
         """`crm_account` is the table of `Account`."""
@@ -82,8 +57,7 @@ class _Watch:
     def __init__(self, patcher: Patcher, monitor: Monitor) -> None:
         self.monitor = monitor
         self.patcher = patcher
-        self._folder = os.path.dirname(str(sys.modules["django"].__file__)) + os.sep
-        self._files: dict[str, str | None] = {}
+        self._origins = Origins(os.path.dirname(str(sys.modules["django"].__file__)), monitor.frames)
         self._schemas: dict[tuple[str, str], _Schema] = {}
         self._operations = {effect: self._lazily(effect) for effect in ("read", "write", "delete")}
 
@@ -114,11 +88,17 @@ class _Watch:
         schema = self._schema(connection)
         effect = dbapi.effect_of(text)
         operation = cursor[OPERATION] = self._operations[effect]
-        if not many and dbapi.known(monitor, operation, schema, text, parameters or ()) is not None:
+        given = parameters or ()
+        by_itself = not many and text not in schema.by_key
+        if by_itself and dbapi.known(monitor, operation, schema, text, given) is not None:
             return None
-        origin = _Origin() if monitor.claimed.get() else self._origin(sys._getframe(1))
-        target = origin.target or f"{CURSOR}.{'executemany' if many else 'execute'}"
-        operation = cursor[OPERATION] = _operation(target, effect)
+        frame = sys._getframe(1)
+        origin = (
+            Origin() if monitor.claimed.get() else self._origins.model(frame) or self._origins.find(frame)
+        )
+        if not origin.instances:  # else the entry is looked for where somebody asks
+            target = origin.target or f"{CURSOR}.{'executemany' if many else 'execute'}"
+            operation = cursor[OPERATION] = _operation(target, effect)
         style = "pyformat" if isinstance(parameters, Mapping) else "format"
         sql = Sql(text, () if parameters is None else parameters, connection.vendor, style, many)
 
@@ -143,8 +123,10 @@ class _Watch:
             # the UPDATE that looks whether the key is taken: where it meets a row, it writes over it
             return lambda: judge(False)
         by_key = self._goes_by_key(origin, operation)
-        if by_key and not many and dbapi.known(monitor, operation, schema, text, parameters or (), True):
-            return None
+        if by_key and not many:
+            schema.by_key.add(text)
+            if dbapi.known(monitor, operation, schema, text, given, True):
+                return None
         judge(by_key)
         return None
 
@@ -162,11 +144,11 @@ class _Watch:
         some = _operation(f"{CURSOR}.execute", effect)
 
         def exactly() -> Operation:
-            return _operation(self._origin(sys._getframe(1)).target or some.operation, effect)
+            return _operation(self._origins.find(sys._getframe(1)).target or some.operation, effect)
 
         return replace(some, exactly=exactly)
 
-    def _goes_by_key(self, origin: _Origin, operation: Operation) -> bool:
+    def _goes_by_key(self, origin: Origin, operation: Operation) -> bool:
         """Whether a statement is Django's own, by the key of an object that belongs to the boundary."""
         __tracebackhide__ = True
         active = self.monitor.active()
@@ -175,7 +157,7 @@ class _Watch:
         for instance in origin.instances:
             if instance._state.adding:  # the new row is judged by its INSERT
                 continue
-            if owner := foreign_owner(_loaded(instance), active, self.monitor.levels):
+            if owner := foreign_attributes(instance, active, self.monitor.levels):
                 self.monitor.foreign(operation, active, owner, partial(str, type(instance).__name__))
         if origin.by_key or origin.method or not origin.instances:
             return origin.by_key
@@ -183,63 +165,6 @@ class _Watch:
         (instance,) = origin.instances
         owned = not instance._state.adding and self.monitor.levels.owners(_loaded(instance), active.ids)
         return bool(owned) or _by_primary_key(origin.queryset)
-
-    def _origin(self, frame: FrameType | None) -> _Origin:
-        """Walk from a hook outwards, as far as Django's own frames reach."""
-        found = _Origin()
-        known, entries, files = catalog.entries(), OWNERS, self._files
-        inside = collecting = False
-        while frame is not None:
-            code = frame.f_code
-            filename = code.co_filename
-            file = files.get(filename, "?")
-            if file == "?":
-                file = files[filename] = self._file(filename)
-            if file is None:
-                # a tracer may have wrapped the cursor, a library above the ORM is none of it
-                if inside or self.monitor.frames.is_user(filename):
-                    break
-            elif file in entries:
-                inside = inside or file.startswith("db/models/")
-                target = f"{entries[file]}.{code.co_name}"
-                if target in known:
-                    found.target = target
-                if file == QUERIES:
-                    collecting = self._queries(found, frame, collecting)
-                elif file == BASE and code.co_name in BY_KEY and not found.instances:
-                    found.instances, found.by_key = (frame.f_locals["self"],), True
-                    found.method = code.co_name
-            elif file == DELETION:
-                inside = collecting = True
-            frame = frame.f_back
-        found.by_key = found.by_key or collecting
-        if found.method in ("delete", "bulk_update") and found.new():
-            found.by_key = False
-            return found
-        if inside and not found.target:  # list(queryset), `in`, a slice
-            found.target = f"{OWNERS[QUERIES]}.iterator"
-        if not found.by_key and found.queryset is not None:
-            instance = found.queryset._hints.get("instance")
-            found.instances = () if instance is None else (instance,)
-        return found
-
-    def _queries(self, found: _Origin, frame: FrameType, collecting: bool) -> bool:
-        """A frame of a queryset; gives whether what runs is still the collector's own search for related rows."""
-        names = frame.f_locals
-        if found.queryset is None:
-            owner = names.get("self")
-            owner = getattr(owner, "queryset", owner)  # one of its iterables
-            found.queryset = owner if hasattr(owner, "_hints") and hasattr(owner, "query") else None
-        if frame.f_code.co_name == "bulk_update" and not found.instances:
-            found.instances, found.by_key, found.method = tuple(names["objs"]), True, "bulk_update"
-        # the rows that the user asked to delete are the user's query, all others hang on them
-        return collecting and found.queryset is not names.get("del_query", frame)
-
-    def _file(self, filename: str) -> str | None:
-        """A file's path in Django, None where it is none of Django's."""
-        if not filename.startswith(self._folder):
-            return None
-        return filename[len(self._folder) :].replace(os.sep, "/")
 
     def compare(self, cursor: Any, found: Sequence[Any]) -> None:
         """Judge rows that were fetched."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_boundary.active import Active
 from pytest_boundary.checks import payloads
-from pytest_boundary.checks.filters import NOTHING, Filter, judge_filter
+from pytest_boundary.checks.filters import NOTHING, Filter, judge_filter, plainly_scoped
 from pytest_boundary.checks.keys import carries, judge_keys
 from pytest_boundary.checks.predicates import judge_function
 from pytest_boundary.checks.rows import foreign_owner
@@ -49,6 +49,8 @@ class Call:
 
 Describe = Callable[[Any, tuple[Any, ...], dict[str, Any]], Call]
 Points = Callable[[Any], Iterable[Any]]
+# The fields that equal a value in all that a call can find, as far as a quick look shows.
+Equalities = Callable[[Any, tuple[Any, ...], dict[str, Any]], Iterable[tuple[str, Any]]]
 
 
 def several(value: Any) -> list[Any]:
@@ -59,7 +61,10 @@ def several(value: Any) -> list[Any]:
 
 
 class Watch:
-    """The hooks around one method. `describe` reads the call, `points` gives the records of its result."""
+    """The hooks around one method. `describe` reads the call, `points` gives the records of its result.
+
+    Where the `equalities` of a read scope it, which is nearly always, it is not described.
+    """
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class Watch:
         *,
         fix: str = "",
         write_fix: str = payloads.FIX,
+        equalities: Equalities | None = None,
     ) -> None:
         self.monitor = monitor
         self.operation = operation
@@ -77,17 +83,28 @@ class Watch:
         self._points = points
         self._fix = fix
         self._write_fix = write_fix
+        self._equalities = equalities if operation.effect == "read" else None
 
     def before(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Active | None:
         """Judge a call, and look at what it sends."""
         __tracebackhide__ = True
+        monitor = self.monitor
+        # where marks are looked for, what is sent has to be read
+        if self._equalities is not None and not monitor.watcher.canaries.known:
+            active = monitor.active()
+            if active is not None and plainly_scoped(
+                self._equalities(client, args, kwargs), active, monitor.levels
+            ):
+                monitor.passed(self.operation, "scoped", self._shown, client, args, kwargs)
+                return active
         call = self._describe(client, args, kwargs)
-        active = self.monitor.before(
-            self.operation, lambda active: self._judge(call, active), lambda: call.shown
-        )
+        active = monitor.before(self.operation, self._judge, _shown, call)
         if active is not None and call.surface:
-            self.monitor.watcher.surface(call.sent, call.surface, self.operation)
+            monitor.watcher.surface(call.sent, call.surface, self.operation)
         return active
+
+    def _shown(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        return self._describe(client, args, kwargs).shown
 
     def after(self, active: Active, result: Any) -> None:
         """A record that names another owner is foreign: the filter comes after the ranking."""
@@ -95,13 +112,15 @@ class Watch:
         if self.operation.effect != "read":
             return
         monitor = self.monitor
-        found = list(self._points(result))
-        monitor.read(self.operation, [result, found])
+        found = self._points(result)
+        if monitor.watcher.canaries.known:
+            found = list(found)
+            monitor.read(self.operation, [result, found])
         for payload in found:
             if isinstance(payload, Mapping) and (owner := foreign_owner(payload, active, monitor.levels)):
                 monitor.foreign(self.operation, active, owner)
 
-    def _judge(self, call: Call, active: Active) -> Judgement:
+    def _judge(self, active: Active, call: Call) -> Judgement:
         if call.free:
             return "free"
         levels = self.monitor.levels
@@ -131,3 +150,7 @@ class Watch:
             text = "the filter comes after the ranking, which takes its candidates from everybody's data"
             return Missing(text, names, self._fix, rule="BND302", title="filter after the ranking")
         return "scoped"
+
+
+def _shown(call: Call) -> str:
+    return call.shown

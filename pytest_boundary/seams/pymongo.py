@@ -17,12 +17,20 @@ from typing import Any
 from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import fields
-from pytest_boundary.checks.mongo import Part, field_names, judge_parts
+from pytest_boundary.checks.mongo import Part, field_names, judge_parts, plainly_scoped
 from pytest_boundary.checks.rows import foreign_owner
 from pytest_boundary.monitor import Judgement, Monitor, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
-from pytest_boundary.seams.pymongo_calls import CLIENT_METHODS, DATABASE_METHODS, LAZY, METHODS, Given, Read
+from pytest_boundary.seams.pymongo_calls import (
+    CLIENT_METHODS,
+    DATABASE_METHODS,
+    FINDS,
+    LAZY,
+    METHODS,
+    Given,
+    Read,
+)
 
 COLLECTION, DATABASE = "pymongo.collection.Collection", "pymongo.database.Database"
 SAMPLE = 20  # documents that are looked at in a collection that nobody has written to in this run
@@ -92,8 +100,10 @@ class _Watch:
         active = monitor.active()
         if active is None:
             return
-        found = list(documents)
-        monitor.read(operation, found)
+        found = documents
+        if monitor.watcher.canaries.known:
+            found = list(documents)
+            monitor.read(operation, found)
         for document in found:
             owner = foreign_owner(document, active, monitor.levels) if isinstance(document, Mapping) else ""
             if owner:
@@ -105,6 +115,10 @@ class _Watch:
 def _effect(parts: Sequence[Part]) -> str:
     effects = {part.effect for part in parts}
     return "write" if effects & {"write", "insert"} else "delete" if "delete" in effects else "read"
+
+
+def _shown_find(collection: str, query: Mapping[str, Any]) -> str:
+    return f"collection {_last(collection)!r}, filter on {', '.join(sorted(query))}"
 
 
 def _results(result: Any) -> Iterable[Any]:
@@ -158,9 +172,24 @@ class _Methods:
         parts = self.watch.patcher.attempt(lambda: list(read(self.kind.named(instance), given))) or []
         return _Call(self, instance, given, parts, _operation(f"{self.kind.target}.{method}", _effect(parts)))
 
+    def passes(self, operation: Operation, collection: str, args: Any, kwargs: Any) -> bool:
+        """Whether a search is scoped at the first look; it is counted then."""
+        watch, monitor = self.watch, self.monitor
+        active = monitor.active()
+        if active is None:
+            return False
+        query = args[0] if args else kwargs.get("filter")
+        known, sampled = watch.fields.get(collection, ()), collection in watch.sampled
+        if not plainly_scoped(collection, query, active, monitor.levels, known, sampled):
+            return False
+        monitor.passed(operation, "scoped", _shown_find, collection, query)
+        return True
+
     def make(self, original: Any) -> Any:
         """The watching method for a method, asynchronous for an asynchronous one."""
         monitor, watch, method = self.monitor, self.watch, original.__name__
+        finds = self.kind.target == COLLECTION and method in FINDS
+        found = _operation(f"{COLLECTION}.{method}", "read")
         unasked = self.late and method in LAZY  # an asynchronous client's cursor, made without waiting
 
         @wraps(original)
@@ -168,6 +197,11 @@ class _Methods:
             __tracebackhide__ = True
             if monitor.claimed.get():
                 return await original(instance, *args, **kwargs)
+            if finds and watch.patcher.attempt(self.passes, found, instance.full_name, args, kwargs):
+                with monitor.claiming():
+                    result = await original(instance, *args, **kwargs)
+                watch.patcher.attempt(watch.compare, found, _results(result))
+                return result
             call = self.start(method, instance, args, kwargs)
             await call.learn_async()
             call.judge()
@@ -181,6 +215,14 @@ class _Methods:
             __tracebackhide__ = True
             if monitor.claimed.get():
                 return original(instance, *args, **kwargs)
+            if finds and watch.patcher.attempt(self.passes, found, instance.full_name, args, kwargs):
+                token = monitor.claimed.set(True)
+                try:
+                    result = original(instance, *args, **kwargs)
+                finally:
+                    monitor.claimed.reset(token)
+                watch.patcher.attempt(watch.compare, found, _results(result))
+                return result
             call = self.start(method, instance, args, kwargs)
             late = unasked and any(True for _ in watch.unknown(call.parts))
             if not unasked:
@@ -270,6 +312,7 @@ def _install_half(half: str, patcher: Patcher, watch: _Watch) -> None:
 
 def _fetching(watch: _Watch, operation: Operation) -> Callable[[Any], Any]:
     """Watches what a cursor gives: a document, or those that it adds to a list."""
+    monitor = watch.monitor
 
     def found(result: Any, args: tuple[Any, ...], before: int) -> Iterable[Any]:
         return args[0][before:] if args and isinstance(args[0], list) else _results(result)
@@ -290,6 +333,8 @@ def _fetching(watch: _Watch, operation: Operation) -> Callable[[Any], Any]:
         @wraps(original)
         def calling(cursor: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
+            if monitor.claimed.get():
+                return original(cursor, *args, **kwargs)
             before = len(args[0]) if args else 0
             result = original(cursor, *args, **kwargs)
             watch.patcher.attempt(watch.compare, operation, found(result, args, before))

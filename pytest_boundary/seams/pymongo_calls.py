@@ -126,6 +126,9 @@ METHODS: dict[str, Read] = {
     "insert_many": _inserts_many,
     "bulk_write": _bulk,
 }
+FINDS = frozenset(
+    {"find", "find_one", "find_raw_batches", "count_documents"}
+)  # by a filter, their first argument
 LAZY = frozenset({"find", "find_raw_batches"})  # they ask nothing themselves: their cursors do
 DATABASE_METHODS: dict[str, Read] = {"command": _command, "cursor_command": _command}
 CLIENT_METHODS: dict[str, Read] = {"bulk_write": _bulk}

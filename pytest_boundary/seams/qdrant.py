@@ -80,10 +80,23 @@ class _Watch(Watch):
         target = f"qdrant_client.QdrantClient.{method}"
         effect = "read" if method in SEARCHES else "delete" if method in DELETES else "write"
         operation = catalog.operation("qdrant", target, "retrieval", effect)
-        super().__init__(monitor, operation, self._of_call, _payloads, fix=FIX)
+        quick = self._equal if method != "query_batch_points" else None
+        super().__init__(monitor, operation, self._of_call, _payloads, fix=FIX, equalities=quick)
         self._method = method
         self._value = catalog.arguments(target).value
         self._names = list(inspect.signature(function).parameters)[1:]
+
+    def _equal(
+        self, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[str, Any]]:
+        """Of a filter's own `must`, which holds whatever stands beside it."""
+        held = getattr(self._value("filter", args, kwargs), "__dict__", None)
+        must = held.get("must") if held is not None else None
+        for condition in must if must.__class__ is list else ():
+            fields = getattr(condition, "__dict__", {})
+            match = getattr(fields.get("match"), "__dict__", None)
+            if match is not None and "key" in fields and "value" in match:
+                yield fields["key"], match["value"]
 
     def _of_call(self, _client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         given = dict(zip(self._names, args, strict=False)) | kwargs
@@ -126,6 +139,10 @@ def _payloads(result: Any) -> Iterator[Any]:
     if isinstance(result, tuple):
         result = result[0]
     for item in several(result):
+        held = getattr(item, "__dict__", None)
+        if held is not None and "payload" in held:  # a point or a record
+            yield held["payload"]
+            continue
         groups, points, hits = _get(item, "groups"), _get(item, "points"), _get(item, "hits")
         if isinstance(groups, list):
             yield from _payloads(groups)

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import ref
 
 from pytest_boundary import UnscopedAccess, catalog
-from pytest_boundary.checks.rows import foreign_owner
+from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.parents import held_parents
@@ -233,7 +233,7 @@ def _judge_changed(session: Any, monitor: Monitor) -> None:
         return
     for changed, effect in ((session.dirty, "write"), (session.deleted, "delete")):
         for item in changed:
-            if owner := foreign_owner(_loaded(item), active, monitor.levels):
+            if owner := foreign_attributes(item, active, monitor.levels):
                 method = "flush" if effect == "write" else "delete"
                 operation = _operation("sqlalchemy.orm.Session", method, effect)
                 monitor.foreign(operation, active, owner, lambda item=item: type(item).__name__)
