@@ -12,6 +12,7 @@ from boundlint.config import BoundarySettings
 from boundlint.sql.parse import NAME, named, parse
 from boundlint.sql.tree import Value
 from pytest_boundary.active import Active
+from pytest_boundary.checks import documents, filters, mongo
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
 from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
 from pytest_boundary.checks.payloads import judge_payloads
@@ -511,3 +512,69 @@ def test_what_is_written_names_its_owner(payload: object, expected: str) -> None
     found = judge_payloads([{"tenant_id": "acme"}, payload], ACME, LEVELS)
     assert expected in (found.text if isinstance(found, Missing) else found)
     assert isinstance(judge_payloads([payload], Active({}), LEVELS), Missing)
+
+
+NAMES = st.sampled_from(
+    ["tenant_id", "user_id", "org_id", "text", "$and", "$or", "$nor", "AND", "meta.tenant_id"]
+)
+IDS = st.sampled_from(["acme", "globex", "kim", 1, None])
+DOCUMENTS = st.recursive(
+    st.dictionaries(NAMES.filter(lambda name: name[0] not in "$A"), IDS, max_size=3),
+    lambda inner: st.dictionaries(
+        NAMES,
+        IDS
+        | st.dictionaries(st.sampled_from(["$eq", "$ne", "$in", "$gt"]), IDS, min_size=1, max_size=2)
+        | st.lists(inner, max_size=3),
+        max_size=3,
+    ),
+    max_leaves=6,
+)
+
+
+@given(DOCUMENTS)
+def test_a_first_look_at_a_document_never_says_more_than_the_whole(document: dict[str, object]) -> None:
+    if filters.plainly_scoped(documents.equalities(document), ACME, LEVELS):
+        assert judge_filter(documents.translate(document), ACME, LEVELS) == "scoped"
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["tenant_id", "user_id", "org_id", "text", "$where"]),
+        IDS | st.dictionaries(st.sampled_from(["$eq", "$ne", "$gt"]), IDS, min_size=1, max_size=1),
+        max_size=4,
+    ),
+    st.frozensets(st.sampled_from(["tenant_id", "user_id", "org_id", "workspace_id", "text"])),
+    st.booleans(),
+)
+def test_a_first_look_at_a_search_of_mongo_never_says_more(
+    query: dict[str, object], known: frozenset[str], sampled: bool
+) -> None:
+    active = Active(dict(ACME.ids))  # what was seen with other fields is not remembered
+    if mongo.plainly_scoped("app.notes", query, active, LEVELS, known, sampled):
+        part = mongo.Part("app.notes", mongo.condition(query))
+        assert mongo.judge_parts([part], active, LEVELS, {"app.notes": known}) == "scoped"
+
+
+def test_a_first_look_passes_what_is_plain() -> None:
+    plain: list[dict[str, object]] = [
+        {"tenant_id": "acme"},
+        {"tenant_id": {"$eq": "acme"}},
+        {"$and": [{"year": 1}, {"tenant_id": "acme"}]},
+    ]
+    for document in plain:
+        assert filters.plainly_scoped(documents.equalities(document), ACME, LEVELS)
+    loose: list[dict[str, object]] = [
+        {},
+        {"tenant_id": "globex"},
+        {"$or": [{"tenant_id": "acme"}]},
+        {"tenant_id": {"$ne": "acme"}},
+    ]
+    for document in loose:
+        assert not filters.plainly_scoped(documents.equalities(document), ACME, LEVELS)
+    assert mongo.plainly_scoped(
+        "app.notes", {"tenant_id": "acme"}, Active({"tenant": "acme"}), LEVELS, ["tenant_id"], False
+    )
+    # nothing is known of the collection yet: its documents are looked at first
+    assert not mongo.plainly_scoped(
+        "app.notes", {"tenant_id": "acme"}, Active({"tenant": "acme"}), LEVELS, [], False
+    )
