@@ -191,6 +191,11 @@ class Receivers:
         for row in self.project.ancestors(cls):
             if isinstance(row, Class):
                 found = self.project.functions(row.path).get(f"{row.facts.qualname}.{method}")
+                if found is not None and not _is_stub(found):
+                    return Callee("function", typed.confidence, function=found)
+                forwarded = self._forwarded(row, method)
+                if forwarded is not None:
+                    return Callee("operation", LOWER[typed.confidence], operation=forwarded)
                 if found is not None:
                     return Callee("function", typed.confidence, function=found)
             else:
@@ -198,6 +203,20 @@ class Receivers:
                 if operation is not None:
                     return Callee("operation", LOWER[typed.confidence], operation=operation)
         return UNKNOWN
+
+    def _forwarded(self, cls: Class, method: str) -> Operation | None:
+        """The operation of the client that a class hands all other attributes on to: `getattr(self._client, name)`."""
+        forwards = self.project.functions(cls.path).get(f"{cls.facts.qualname}.__getattr__")
+        if forwards is None or "getattr" not in forwards.facts.calls:
+            return None
+        words = forwards.facts.names.split()
+        fields = (*cls.facts.attributes, *(row.name for row in cls.facts.fields))
+        for name in dict.fromkeys(name for name in fields if name in words):
+            typed = self.type_of(forwards, f"self.{name}")
+            operation = self.lookup.operation(typed.name, method) if typed is not None else None
+            if operation is not None:
+                return operation
+        return None
 
     def _unique(self, receiver: str, method: str) -> Callee:
         """The only project function of a telling name, where the receiver's name does not speak against it."""
@@ -473,3 +492,9 @@ def _split(text: str, separator: str = ",") -> list[str]:
         else:
             current += character
     return [*parts, current.strip()]
+
+
+def _is_stub(function: Function) -> bool:
+    """Whether a method only declares what another object does: its body is `...`."""
+    facts = function.facts
+    return not (facts.calls or facts.returned or facts.names or facts.texts)
