@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from boundlint.flow.queries import IDENTIFIER
 from boundlint.flow.values import NONE, Oddity, OddityKind, Value, join
 from boundlint.index.extract import path_of
 from boundlint.index.facts import FunctionFacts
@@ -69,7 +70,12 @@ class SiblingCalls:
             if isinstance(argument, ast.Name) and FILTER.search(argument.id)
         ]
         scoped = NONE.union(*(value.carriers | value.maybe for value in filters))
-        bare = not (everything.carriers or everything.maybe or filters) and callee.operation is None
+        narrowed = any(
+            IDENTIFIER.match(keyword) and not value.is_constant
+            for keyword, (value, _) in given.keywords.items()
+        )
+        scoped_by = everything.carriers or everything.maybe or filters or narrowed
+        bare = not scoped_by and callee.operation is None
         self.found.append(
             _Call(node, path_of(node.func), verb, scoped, bool(scoped), bare and _is_store(node.func.value))
         )

@@ -105,8 +105,21 @@ def authorized_params(flow: Flow, function: Function) -> Iterator[tuple[str, str
             inside = _words_inside(flow, found)
             # One decorator serves many routes: a plain `pk` is meant where the model is named.
             words |= inside if MODEL_ARGUMENT.search(arguments) else inside - ANY_ID
+        words |= _words_of_classes(flow, function.path, words) - ANY_ID
         for name in own & words:
             yield name, f"checked by the decorator {path.strip()}"
+
+
+def _words_of_classes(flow: Flow, path: str, names: set[str]) -> set[str]:
+    """What the classes of the project among these names read: `@permission_classes([MayReadReport])`."""
+    symbols = [flow.project.resolve(path, name) for name in sorted(names)]
+    held = [
+        method.facts
+        for symbol in symbols
+        if symbol is not None and symbol.cls is not None
+        for method in flow.project.methods(symbol.cls)
+    ]
+    return {word for row in held for text in (row.names, row.keys) for word in text.split()}
 
 
 def _words_inside(flow: Flow, function: Function) -> set[str]:

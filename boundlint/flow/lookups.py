@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from boundlint.flow.interpret import Interpreter
 
 CONNECTION = re.compile(r"(?:^|[._])(?:\w*session|db|conn|connection|cursor|engine|uow)$")
+LOCKING = frozenset({"of", "nowait", "skip_locked", "no_key"})  # what `select_for_update` takes, no columns
 
 
 class Lookups:
@@ -163,9 +164,14 @@ class Lookups:
         """Take over the open queries of a called function; answers with the marks of its result."""
         for name in checks:
             if name in given:
-                self.check(
-                    source_of(given[name]), f"checked in {callee.facts.qualname}", node.lineno, firm=True
-                )
+                reason = f"checked in {callee.facts.qualname}"
+                self.check(source_of(given[name]), reason, node.lineno, firm=True)
+                if (
+                    name in bound
+                    and isinstance(given[name], ast.Name)
+                    and not self.run.vocabulary.level(name)
+                ):
+                    self.protect(bound[name], reason)  # the record itself, and not what was read from it
         marks = set()
         vocabulary = self.run.vocabulary
         handed = any(
@@ -184,8 +190,8 @@ class Lookups:
             )
             ids = tuple(dict.fromkeys(_renamed(name, given) for name in lookup.ids))
             ids = tuple(name for name in ids if name)
-            if not ids:
-                continue  # the caller gives no id
+            if not ids or self._narrows(lookup, bound):
+                continue  # the caller gives no id, or gives a query that decides which rows there are
             moved = replace(
                 lookup,
                 function=self.run.function,
@@ -206,6 +212,11 @@ class Lookups:
                 self.left_out.add(moved.mark)
             marks.add(moved.row)
         return frozenset(marks)
+
+    def _narrows(self, lookup: Lookup, bound: Mapping[str, Value]) -> bool:
+        """Whether a called function is handed a query on the same model that compares something already."""
+        queries = (self.found.get(mark) for value in bound.values() for mark in value.marks)
+        return any(row is not None and row.columns - LOCKING and row.model == lookup.model for row in queries)
 
     def checks(self) -> frozenset[str]:
         """The parameters whose value this function binds to a boundary or refuses; call it after `guarded`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from boundlint.flow.queries import ON_MODEL, TAKES_MODEL
 from boundlint.flow.values import FunctionFlow, Value
 from boundlint.index.facts import Param
 from boundlint.index.project import Function
@@ -11,6 +13,7 @@ from boundlint.index.project import Function
 if TYPE_CHECKING:
     from boundlint.flow.view import View
 
+PLAIN = ON_MODEL | TAKES_MODEL  # what they are given is compared as it is, None as well
 EMPTY = frozenset({"None", "''"})
 FEWEST_PEERS = 4
 PEER_SHARE = 0.8  # of the methods that take the parameter
@@ -37,8 +40,21 @@ def scoped_by(view: View) -> list[Param]:
     return [
         param
         for param in scoping(view.flow)
-        if vocabulary.is_strict(param.name) or vocabulary.is_identity(param.annotation)
+        if (vocabulary.is_strict(param.name) or vocabulary.is_identity(param.annotation))
+        and not fails_closed(view, param.name)
     ]
+
+
+def fails_closed(view: View, name: str) -> bool:
+    """Whether without the parameter the function raises, or compares its column with None and finds nothing."""
+    facts = view.function.facts
+    body = "\n".join(view.lines[facts.line - 1 : facts.end])
+    if re.search(rf"\bif (?:not {name}|{name} is None)\s*:\s*raise\b", body):
+        return True
+    if re.search(rf"\bif\b[^\n]*\b{name}\b|\b{name}\b\s*or\b|\bor {name}\b", body):
+        return False
+    rows = [row for row in view.flow.lookups if row.by_id and not row.guards and _scopes(name, row.predicate)]
+    return all(name in row.values and row.call.rpartition(".")[2] in PLAIN for row in rows)
 
 
 def required_beside(view: View, name: str) -> list[Function]:

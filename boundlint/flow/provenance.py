@@ -29,7 +29,7 @@ RESPONDS = re.compile(
 )
 SILENT = re.compile(
     r"^(?:print|log|debug|info|warning|warn|error|exception|critical|track|capture|emit|audit|span|set_attribute|set_tag|"
-    r"bind|str|len|repr|isinstance|bool|format|join|append|add|startswith|endswith|isinstance|hasattr|type|id|hash)$"
+    r"bind|str|int|float|UUID|len|repr|isinstance|bool|format|join|append|add|startswith|endswith|isinstance|hasattr|type|id|hash)$"
 )
 CHECKS = re.compile(
     r"access|check|verif|ensure|require|can_|has_|authori[sz]|permission|permit|assert_|validate_(?:user|tenant|owner|member|workspace|org)|"

@@ -218,8 +218,16 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
     root = re.split(r"[.(\[]", lookup.ids[0], maxsplit=1)[0]
     if OWN_ID.search(lookup.ids[0]) and not BODY.search(root):
         return False  # `document.id`: the record is at hand already
+    if lookup.effect != "read" and root == lookup.ids[0] and is_record(lookup, root):
+        return False  # `repository.update(account)`: a record that the function has loaded or made
     requested = root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
     return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
+
+
+def is_record(lookup: Lookup, name: str) -> bool:
+    """Whether a variable is named after the model, or the end of its name: `oauth_account` for an OAuthAccount."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return not IDENTIFIER.match(name) and lookup.model.lower().endswith("".join(words))
 
 
 def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:

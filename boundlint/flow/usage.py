@@ -32,7 +32,9 @@ QUEUE = re.compile(
     r"queue|channel|stream|event|topic|broadcast|pubsub|notify|notification|signal|inbox|outbox|cancel|stop|abort|websocket|\bws\b|socket|presence|room"
 )
 MEMBERS = frozenset("sadd sismember smismember zadd zscore zrank".split())  # what takes members of a set
-TIMES = re.compile(r"\{[\w.()\[\]]+: (?:time\.time|(?:\w+\.)*(?:now|utcnow|time))\([\w.]*\)\}")
+TIMES = re.compile(
+    r"\{(?:f['\"]\{[\w.]+\}['\"]|[\w.()\[\]]+): (?:int\()?(?:time\.time|(?:\w+\.)*(?:now|utcnow|time|timestamp))\([\w.]*\)\)?\}"
+)
 # What a key says that belongs to one run: of use until the run ends.
 RUN_STATE = re.compile(
     r"(?<![a-z])(?:agent_?runs?|runs?|run_?(?:state|id)|steps?|scratch(?:pad)?|tmp|temp|intermediate|working|task_?state|job_?state|"
@@ -40,7 +42,7 @@ RUN_STATE = re.compile(
 )
 SUPPORT_PATH = re.compile(
     r"(?:^|/)(?:tests?|testing|migrations?|alembic|fixtures?|examples?|docs?|benchmarks?|scripts?|commands?|seeds?|demo|evals?|evaluation|"
-    r"cookbook|tutorials?|schedules?|scheduled|crons?|periodic|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|cli|[^/]*_cli)\.py$"
+    r"samples?|cookbook|tutorials?|schedules?|scheduled|crons?|periodic|notebooks?|management|cli|tools_dev|dev|e2e|integration_tests|conftest\.py|setup\.py)(?:/|$)|(?:^|/)(?:test_[^/]*|[^/]*_test|conftest|migrate|seed|populate|cli|[^/]*_cli)\.py$"
 )
 
 
@@ -76,7 +78,7 @@ def usage_of(access: Access) -> Usage:
     ):
         return "secret"
     if (
-        re.match(r"(?:h?incr|decr|expire|ttl|pexpire|zcount|scard|pttl)", method)
+        re.match(r"(?:h?incr|decr|expire|ttl|pexpire|zcount|zremrangebyscore|scard|pttl)", method)
         or COUNTER.search(text)
         or re.search(r"rate_?limit|quota|throttl|counter", around)
     ):

@@ -18,6 +18,8 @@ COLUMN = re.compile(
     r"(?:Column|mapped_column|relationship|ForeignKey\w*|OneToOneField|ManyToManyField|(?!Serializer)[A-Z]\w*Field)\("
 )
 SQLMODEL_COLUMN = re.compile(r"\b(?:primary_key|foreign_key|sa_column\w*)\s*=")
+# What keeps types by name, and no rows: `FieldTypeRegistry`.
+NO_STORE = re.compile(r"Registry$|Factory$")
 NO_MODEL = re.compile(
     r"(?:Serializer|Factory|Config|Form|Schema|FilterSet|Filter|View|ViewSet|Widget|Admin|TypedDict|NamedTuple|Enum)$"
 )
@@ -150,7 +152,7 @@ def service_models(project: Project, models: Mapping[str, Model]) -> Mapping[str
     for path in project.files:
         for cls in project.classes(path).values():
             name = cls.facts.qualname
-            if cls.name in models or name.endswith(".Meta") or NO_MODEL.search(name):
+            if cls.name in models or name.endswith(".Meta") or NO_MODEL.search(name) or NO_STORE.search(name):
                 continue
             served = _served(project, cls, by_name)
             if served is not None:

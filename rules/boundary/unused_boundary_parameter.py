@@ -58,9 +58,19 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     )
 
 
+def is_override(view: View) -> bool:
+    """Whether a base class of the project asks for the method, and so for its parameters."""
+    function, project = view.function, view.analysis.project
+    owner = view.analysis.receivers.owner(function)
+    bases = project.ancestors(owner)[1:] if owner is not None else ()
+    names = (f"{row.facts.qualname}.{function.facts.name}" for row in bases if not isinstance(row, str))
+    paths = (row.path for row in bases if not isinstance(row, str))
+    return any(name in project.functions(path) for name, path in zip(names, paths, strict=True))
+
+
 def is_checked_elsewhere(view: View, query: Lookup, name: str) -> bool:
     """Whether the base query, a check of the whole request or another part of the boundary may have narrowed it."""
-    if query.correlated or query.call.endswith("get_queryset"):
+    if query.correlated or query.call.endswith("get_queryset") or is_override(view):
         return True
     facts = view.function.facts
     if any(VALIDATES.match(call.rpartition(".")[2]) for call in facts.calls):
