@@ -82,7 +82,8 @@ def authorized_params(flow: Flow, function: Function) -> Iterator[tuple[str, str
     """Parameters that a decorator or a dependency checks before the body runs, with the reason.
 
     A dependency checks those parameters of its own that it guards; a decorator of the project those that its
-    wrapper mentions, or that are named in its arguments, where its name says that it decides about access.
+    wrapper mentions, or that are named in its arguments, where its name says that it decides about access, and
+    those that a wrapper which asks about access hands in itself.
     """
     facts = function.facts
     own = {param.name for param in facts.params}
@@ -98,7 +99,12 @@ def authorized_params(flow: Flow, function: Function) -> Iterator[tuple[str, str
         name = path.strip().rpartition(".")[2]
         found = flow.receivers.callee(module, path.strip()).function
         decides = is_authority(name) or (is_check(name) and mentions_boundary(flow, found))
-        if NO_AUTHORITY.search(name.lower()) or not decides:
+        if NO_AUTHORITY.search(name.lower()):
+            continue
+        if not decides:
+            routed = set(re.findall(r"\w+", " ".join(facts.decorators)))  # `/cases/<case_id>`: the client's
+            for handed in (own & _handed_checked(flow, found)) - routed:
+                yield handed, f"handed in by the decorator {path.strip()}, which decides about access"
             continue
         words = set(re.findall(r"\w+", arguments))
         if found is not None:
@@ -122,9 +128,21 @@ def _words_of_classes(flow: Flow, path: str, names: set[str]) -> set[str]:
     return {word for row in held for text in (row.names, row.keys) for word in text.split()}
 
 
+def _handed_checked(flow: Flow, decorator: Function | None) -> set[str]:
+    """What a decorator's wrapper may hand to a route in its own name, after it asked about access; none without that."""
+    if decorator is None:
+        return set()
+    called = {path.rpartition(".")[2] for row in _with_nested(flow, decorator) for path in row.facts.calls}
+    return _words_inside(flow, decorator) if any(is_authority(name) for name in called) else set()
+
+
 def _words_inside(flow: Flow, function: Function) -> set[str]:
     """The identifiers and string keys in a function and in those nested in it."""
+    rows = _with_nested(flow, function)
+    return {word for row in rows for text in (row.facts.names, row.facts.keys) for word in text.split()}
+
+
+def _with_nested(flow: Flow, function: Function) -> list[Function]:
     inside = function.facts.qualname + "."
     rows = flow.project.functions(function.path).values()
-    held = (row for row in rows if row == function or row.facts.qualname.startswith(inside))
-    return {word for row in held for text in (row.facts.names, row.facts.keys) for word in text.split()}
+    return [row for row in rows if row == function or row.facts.qualname.startswith(inside)]
