@@ -73,6 +73,8 @@ def disclosures(flow: Flow, body: Body, gated: bool = False) -> Iterator[Disclos
             continue
         if row.found.exchanged and any(first <= row.line <= last for first, last in failed):
             continue  # the answer to a request that was refused holds no token
+        if row.found.exchanged and _lacks_part(body.nodes, row):
+            continue  # nor does one whose token was looked for and not found
         yield replace(row, gated=gated or any(first <= row.line <= last for first, last in quiet))
     for inner in body.inner:
         yield from disclosures(flow, inner, gated)
@@ -99,6 +101,51 @@ def _failed_spans(tests: Sequence[ast.If]) -> list[tuple[int, int]]:
         if negative and FAILED.search(ast.unparse(test)):
             found.append((node.body[0].lineno, node.body[-1].end_lineno or node.body[-1].lineno))
     return found
+
+
+def _lacks_part(nodes: Sequence[ast.AST], row: Disclosure) -> bool:
+    """Whether a log call is reached only where a part that was read from the logged answer is missing.
+
+    Under `if not token`, in the `else` of `if token`, or after an `if token` that leaves the function.
+    """
+    source = row.found.source
+    parts = {
+        target.id
+        for node in nodes
+        if isinstance(node, ast.Assign) and _reads_from(node.value, source)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for node in nodes:
+        if not isinstance(node, ast.If):
+            continue
+        test = node.test.values[0] if isinstance(node.test, ast.BoolOp) else node.test
+        absent = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        if absent and isinstance(node.test, ast.BoolOp) and isinstance(node.test.op, ast.Or):
+            continue  # `if not token or expired`: it may be there
+        named = test.operand if isinstance(test, ast.UnaryOp) else test
+        if not isinstance(named, ast.Name) or named.id not in parts:
+            continue
+        end = node.body[-1].end_lineno or node.body[-1].lineno
+        if absent and node.body[0].lineno <= row.line <= end:
+            return True
+        leaves = isinstance(node.body[-1], (ast.Return, ast.Raise))
+        if not absent and row.line > end and (leaves or _within(node.orelse, row.line)):
+            return True
+    return False
+
+
+def _reads_from(value: ast.expr, source: str) -> bool:
+    """Whether an expression reads a key of a mapping: `answer.get("token")`, `answer["token"] or …`."""
+    return any(
+        (isinstance(part, ast.Call) and ast.unparse(part.func) == f"{source}.get")
+        or (isinstance(part, ast.Subscript) and ast.unparse(part.value) == source)
+        for part in ast.walk(value)
+    )
+
+
+def _within(body: Sequence[ast.stmt], line: int) -> bool:
+    return bool(body) and body[0].lineno <= line <= (body[-1].end_lineno or body[-1].lineno)
 
 
 def _empty_spans(tests: Sequence[ast.If]) -> list[tuple[int, int, frozenset[str]]]:
