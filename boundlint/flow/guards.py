@@ -103,7 +103,7 @@ def authorized_params(flow: Flow, function: Function) -> Iterator[tuple[str, str
             continue
         if not decides:
             routed = set(re.findall(r"\w+", " ".join(facts.decorators)))  # `/cases/<case_id>`: the client's
-            for handed in (own & _handed_checked(flow, found)) - routed:
+            for handed in sorted((own & _handed_checked(flow, found)) - routed):
                 yield handed, f"handed in by the decorator {path.strip()}, which decides about access"
             continue
         words = set(re.findall(r"\w+", arguments))
