@@ -26,7 +26,6 @@ class Active:
     reason: str = ""
     path: str = ""
     line: int = 0
-    from_test: bool = False  # the test's mark or fixture, no scope that the code entered
     memo: dict[Any, Any] = field(
         default_factory=dict, compare=False, repr=False
     )  # what checks derive from the ids
@@ -76,6 +75,11 @@ class Boundaries:
         if self.item is not None and threading.get_ident() == self.thread and self.job.get() is None:
             return self.item
         return None
+
+    def of_item(self, active: Active) -> bool:
+        """Whether a boundary is that of the test's mark or fixture, no scope that the test or the code entered."""
+        item = self.item
+        return item is not None and (active.path, active.line) == (item.path, item.line)
 
     def caller(self) -> Active | None:
         """The boundary of who enqueues a job here: the active one, or that of the job which does."""

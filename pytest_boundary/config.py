@@ -29,6 +29,7 @@ class PluginSettings:
     delimiters: str = DELIMITERS
     shared: Mapping[str, str] = field(default_factory=dict)
     unscoped: Mapping[str, str] = field(default_factory=dict)
+    judge_tests: bool = False
     current: tuple[str, ...] = ()
     boundary: BoundarySettings = field(default_factory=BoundarySettings)
     test_files: tuple[str, ...] = ("test_*.py", "*_test.py")
@@ -64,6 +65,7 @@ def load(config: pytest.Config, mode: str) -> PluginSettings:
         delimiters=delimiters,
         shared=_shared(config.getini("boundary_shared")),
         unscoped=settings.unscoped,
+        judge_tests=bool(config.getini("boundary_judge_tests")),
         current=settings.boundary.current,
         boundary=settings.boundary,
         test_files=tuple(config.getini("python_files")),

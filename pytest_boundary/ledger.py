@@ -17,7 +17,7 @@ Verdict = Literal[
     "bleed",  # another tenant's seeded value surfaced
     "crossed",  # inside of cross_boundary
     "shared",  # declared as shared by the configuration
-    "test",  # the test's own call: no boundary was active
+    "test",  # the test's own call: no boundary was active, or it sets up and asserts by the ORM
     "setup",  # a fixture's call: no boundary was active
 ]
 BAD: frozenset[Verdict] = frozenset({"unscoped", "no-boundary", "lost-boundary", "foreign-row", "bleed"})

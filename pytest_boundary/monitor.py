@@ -44,6 +44,9 @@ class Operation:
     kind: str
     effect: str
     exactly: Callable[[], Operation] | None = None
+    of_test: bool = (
+        False  # what a test itself built and runs: in the boundary of its mark it is set-up, or asserts
+    )
 
     @property
     def method(self) -> str:
@@ -335,6 +338,9 @@ class Monitor:
         __tracebackhide__ = True
         frame = self._frame()
         operation = operation.exactly() if operation.exactly is not None else operation
+        if operation.of_test and self.boundaries.of_item(active) and not self.settings.judge_tests:
+            self._count(operation, "test", shown, given)
+            return
         if self._shared(operation, missing, frame):
             self._count(operation, "shared", shown, given)
             return

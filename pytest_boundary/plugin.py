@@ -26,6 +26,7 @@ SETTINGS = (
     ("boundary_require", "args", "clients or kinds that the run must have observed"),
     ("boundary_report", "string", "where to write every operation seen, .json or .html"),
     ("boundary_delimiters", "string", "characters that separate the components of a key"),
+    ("boundary_judge_tests", "bool", "judge what tests themselves do through an ORM as well"),
     ("boundary_shared", "linelist", "keys and tables that all customers share: 'flags:* # why'"),
 )
 

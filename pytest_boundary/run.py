@@ -76,7 +76,7 @@ class Run:
         if boundary is not None or reason:
             ids = {str(level): value for level, value in boundary.ids.items()} if boundary else {}
             line = (item.location[1] or 0) + 1
-            self.monitor.boundaries.item = Active(ids, reason, str(item.path), line, from_test=True)
+            self.monitor.boundaries.item = Active(ids, reason, str(item.path), line)
         try:
             return (yield from self._phase(item, "call"))
         finally:

@@ -40,7 +40,7 @@ def lines(
     if aside:
         yield (
             f"not judged: {aside['setup']} calls of fixtures and {aside['test']} of tests themselves, "
-            "made while no boundary was active"
+            "made while no boundary was active, or through an ORM to set up and to assert"
         )
     if settings.mode != "strict":
         for finding in ledger.findings:

@@ -348,6 +348,8 @@ def run(project: Project, tests: str, *arguments: str, app: str = APP, **options
     settings = SETTINGS + options.pop("settings", "")
     files = {"app/settings.py": settings, "app/models.py": MODELS, "app/backend.py": BACKEND}
     files |= options.pop("files", {})
+    if options.pop("judge_tests", True):  # the tables call the ORM themselves
+        arguments = ("-oboundary_judge_tests=true", *arguments)
     return project(app, tests, "--ds=app.settings", *arguments, files=files, subprocess=True, **options)
 
 
@@ -391,6 +393,61 @@ def test_unscoped_queries_fail(project: Project) -> None:
 def test_scoped_queries_pass(project: Project) -> None:
     result = run(project, body_of(SCOPED))
     result.assert_outcomes(passed=len(SCOPED))
+
+
+NOT_JUDGED = {
+    "create": 'Ticket.objects.create(tenant_id="globex")',
+    "read": "assert len(Ticket.objects.filter(id__gte=0)) == 2 and Ticket.objects.count() == 2",
+    "get": "assert Ticket.objects.get(id=2).tenant_id == 'globex'",
+    "change": "t = Ticket.objects.get(id=2); t.title = 'x'; t.save(); t.refresh_from_db(); t.delete()",
+    "bulk": "Ticket.objects.update(title='x'); Comment.objects.all().delete()",
+    "related": "assert Plan.objects.get().tickets.count() == 2",
+    "own manager": "assert Board.ours.count() == 2",
+}
+JUDGED = {
+    "application": "swallowed()",
+    "query of the application": "list(everybodys())",
+    "query of the application, narrowed": "everybodys().filter(id=1).get()",
+    "view": 'request.getfixturevalue("client").get("/tickets/")',
+    "cursor": 'raw("SELECT title FROM app_ticket")',
+    "cursor of the test": 'connection.cursor().execute("SELECT title FROM app_ticket")',
+    "scope": 'with request.getfixturevalue("boundary_scope")(tenant="acme"): Ticket.objects.count()',
+}
+
+
+def test_what_tests_themselves_do_is_not_judged(project: Project) -> None:
+    models = MODELS + dedent("""
+        class Ours(models.Manager):
+            def get_queryset(self):
+                return super().get_queryset().filter(user_id=None)
+
+        Board.add_to_class("ours", Ours())
+    """)
+    app = (
+        APP
+        + """
+    def everybodys():
+        return Ticket.objects.all()
+"""
+    )
+    urls = """
+from django.urls import path
+from django.views.generic import ListView
+from app.models import Ticket
+
+class Tickets(ListView):  # asks Django alone for its objects
+    model = Ticket
+    allow_empty = False
+
+urlpatterns = [path("tickets/", Tickets.as_view())]
+"""
+    files = {"app/urls.py": urls, "app/models.py": models}
+    result = run(project, body_of(NOT_JUDGED | JUDGED), app=app, files=files, judge_tests=False)
+    result.assert_outcomes(passed=len(NOT_JUDGED), failed=len(JUDGED))
+    assert len(blocks(result)) == len(JUDGED)
+    result.stdout.re_match_lines(
+        [r"not judged: \d+ calls of fixtures and \d\d of tests themselves.*through an ORM.*"]
+    )
 
 
 TRANSACTIONAL = """
@@ -642,7 +699,7 @@ def state():
     found = [vars(owner)[name] for owner, name in owners]
     return found, list(connection.execute_wrappers), len(connection_created.receivers)
 before = state()
-result = pytest.main(["-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--enforce-boundary", "-q"])
+result = pytest.main(["-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--enforce-boundary", "-oboundary_judge_tests=true", "-q"])
 assert result == 1, result
 assert state() == before
 """

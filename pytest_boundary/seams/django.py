@@ -20,6 +20,7 @@ from pytest_boundary.parents import held_parents
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 from pytest_boundary.seams.django_origin import BY_KEY, Origin, Origins
+from pytest_boundary.seams.django_tests import built_by_test, called_by_test, install_managers
 
 FETCHES = ("fetchone", "fetchmany", "fetchall")
 OPERATION, SCHEMA = "_boundlint_operation", "_boundlint_schema"  # on a cursor, on a connection
@@ -27,8 +28,9 @@ CURSOR = "django.db.backends.utils.CursorWrapper"
 
 
 @lru_cache(maxsize=256)
-def _operation(target: str, effect: str) -> Operation:
-    return catalog.operation("django", target, "database", effect)
+def _operation(target: str, effect: str, of_test: bool = False) -> Operation:
+    found = catalog.operation("django", target, "database", effect)
+    return replace(found, of_test=True) if of_test else found
 
 
 class _Schema(dbapi.Schema):
@@ -96,9 +98,8 @@ class _Watch:
         origin = (
             Origin() if monitor.claimed.get() else self._origins.model(frame) or self._origins.find(frame)
         )
-        if not origin.instances:  # else the entry is looked for where somebody asks
-            target = origin.target or f"{CURSOR}.{'executemany' if many else 'execute'}"
-            operation = cursor[OPERATION] = _operation(target, effect)
+        if many and not origin.target:  # else the entry is looked for where somebody asks
+            operation = cursor[OPERATION] = _operation(f"{CURSOR}.executemany", effect)
         style = "pyformat" if isinstance(parameters, Mapping) else "format"
         sql = Sql(text, () if parameters is None else parameters, connection.vendor, style, many)
 
@@ -144,7 +145,11 @@ class _Watch:
         some = _operation(f"{CURSOR}.execute", effect)
 
         def exactly() -> Operation:
-            return _operation(self._origins.find(sys._getframe(1)).target or some.operation, effect)
+            frame = sys._getframe(1)
+            origin = self._origins.find(frame)
+            target = origin.target
+            of_test = target != "" and built_by_test(origin.queryset) and called_by_test(self.monitor, frame)
+            return _operation(target or some.operation, effect, of_test)
 
         return replace(some, exactly=exactly)
 
@@ -335,6 +340,7 @@ SEAM = Seam(
     {
         "django.db.backends.base.base": install,
         "django.db.models.query": install_queries,
+        "django.db.models.manager": install_managers,
         "django.db.models.base": install_models,
         "django.db.models.fields.related_descriptors": install_async,
         "django.db.backends.base.creation": _housekeeping(
