@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from boundlint.flow.arguments import Arguments
-from boundlint.flow.queries import CREATES, ON_MODEL, ON_SERVICE, TAKES_MODEL, origins
+from boundlint.flow.queries import (
+    CONNECTION,
+    CREATES,
+    IDENTIFIER,
+    ON_MODEL,
+    ON_SERVICE,
+    TAKES_MODEL,
+    origins,
+)
 from boundlint.flow.values import CONSTANT, Value
 from boundlint.index.extract import path_of
 from boundlint.index.models import Model
-from boundlint.index.project import Class
+from boundlint.index.project import Class, last_name
 from boundlint.index.receivers import Callee
 
 if TYPE_CHECKING:
@@ -40,6 +48,30 @@ def queried_model(
         if model is not None and ON_SERVICE.match(name) and _is_inherited(callee, model.cls):
             return model
     return _served(lookups, node, name, callee)
+
+
+def handed_model(
+    lookups: Lookups, name: str, callee: Callee, given: Arguments
+) -> tuple[Model, Arguments] | None:
+    """The model that a general helper of the project is handed, with the id and the boundary: `get_item(db, File, id)`.
+
+    None for a helper that reads a boundary by itself, and for one that is handed no id.
+    """
+    if callee.function is None or not ON_SERVICE.match(name):
+        return None
+    models = [mark[6:] for value, _ in given.positional for mark in value.marks if mark.startswith("model:")]
+    model = lookups.models.get(models[0]) if len(models) == 1 else None
+    if model is None or any(row.endswith("()") for row in lookups.run.flow.reach_of(callee.function)):
+        return None
+    rest = tuple(
+        (value, node)
+        for value, node in given.positional
+        if not any(mark.startswith("model:") for mark in value.marks)
+        and (value.carriers or not CONNECTION.search(path_of(node)))
+        and (value.carriers or IDENTIFIER.match(last_name(path_of(node))))
+    )
+    ids = any(not value.carriers for value, _ in rest) or any(map(IDENTIFIER.match, given.keywords))
+    return (model, given._replace(positional=rest)) if ids else None
 
 
 def _served(lookups: Lookups, node: ast.Call, name: str, callee: Callee) -> Model | None:

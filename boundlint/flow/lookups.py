@@ -7,19 +7,19 @@ that is chained on it, and every check of what it returned, is added to it as th
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from boundlint.findings import TraceStep
 from boundlint.flow.arguments import Arguments, substitute
-from boundlint.flow.beginnings import queried_model
+from boundlint.flow.beginnings import handed_model, queried_model
 from boundlint.flow.derived import Derivations
 from boundlint.flow.guards import SILENT_CALL, Check, is_authority, is_check, mentions_boundary
 from boundlint.flow.queries import (
     ADDED,
     BY_ID,
+    CONNECTION,
     CREATES,
     DEEPEST,
     IDENTIFIER,
@@ -51,7 +51,6 @@ from boundlint.index.vocabulary import normal
 if TYPE_CHECKING:
     from boundlint.flow.interpret import Interpreter
 
-CONNECTION = re.compile(r"(?:^|[._])(?:\w*session|db|conn|connection|cursor|engine|uow)$")
 LOCKING = frozenset({"of", "nowait", "skip_locked", "no_key"})  # what `select_for_update` takes, no columns
 
 
@@ -92,7 +91,12 @@ class Lookups:
         self._note_handed_on(name, given)
         model = queried_model(self, node, name, callee, receiver, given)
         if model is not None:
+            if BY_ID.match(name):
+                given = given._replace(positional=given.positional[:1], keywords=_no_values(given.keywords))
             return self._begin(node, name, model, receiver, given)
+        handed = handed_model(self, name, callee, given)
+        if handed is not None:
+            return self._begin(node, name, handed[0], CONSTANT, handed[1])
         told = keeps_text(name, receiver, given) or self._run_text(node, name, callee, receiver, given)
         if told is not None:
             return told
@@ -265,8 +269,6 @@ class Lookups:
         self.found[lookup.mark] = lookup
         if self.testing:
             self.tested.add(lookup.mark)
-        if BY_ID.match(name):
-            given = given._replace(positional=given.positional[:1], keywords=_no_values(given.keywords))
         self._extend(lookup.mark, node, given, begins=True)
         known = self.found[lookup.mark]
         is_model = any(mark.startswith("model:") for mark in (*receiver.marks, *_first_marks(given)))

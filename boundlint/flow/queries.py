@@ -44,6 +44,7 @@ ON_SERVICE = re.compile(
 CREATES = re.compile(
     r"^_?(?:insert|add|create|save|new|build|bulk_create|get_or_create|update_or_create|upsert|count|total)"
 )
+CONNECTION = re.compile(r"(?:^|[._])(?:\w*session|db|conn|connection|cursor|engine|uow)$")
 IDENTIFIER = re.compile(
     r"^(?:id|pk|uuid|slug|identifier|[a-z]\w*_(?:id|pk|uuid|ids|pks))(?:__(?:in|exact))?$|^(?:ids|pks|identifiers)$"
 )
