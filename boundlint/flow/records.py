@@ -27,6 +27,10 @@ REQUEST_NAMES = frozenset(
 BODY = re.compile(
     r"payload|body|data|req|form|input|dto|args|params|json|schema|(?:^|_)(?:in|create|update)$"
 )
+# Where a page begins: the row is looked at for its place in the order alone.
+PAGE = re.compile(
+    r"^(?:\w+\.)?(?:before|after|cursor|starting_after|ending_before|since|until)(?:_(?:id|cursor))?$"
+)
 OWN_ID = re.compile(r"\.(?:id|pk)$")
 AUTHENTICATES = re.compile(r"login|auth|jwt|token|current_user|permission|require|protected|secure|account")
 VERBS = {"read": "loads", "update": "changes", "delete": "deletes"}
@@ -216,6 +220,8 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
     if not lookup.ids or any(mark.startswith((QUERY, ROW, "from@")) for mark in marks):
         return False
     root = re.split(r"[.(\[]", lookup.ids[0], maxsplit=1)[0]
+    if PAGE.match(lookup.ids[0]) and lookup.effect == "read":
+        return False
     if OWN_ID.search(lookup.ids[0]) and not BODY.search(root):
         return False  # `document.id`: the record is at hand already
     if lookup.effect != "read" and root == lookup.ids[0] and is_record(lookup, root):
