@@ -25,7 +25,7 @@ REQUEST_NAMES = frozenset(
     "request req data body payload params args kwargs json form query_params request_data req_data".split()
 )
 BODY = re.compile(
-    r"payload|body|data|req|form|input|dto|args|params|json|schema|(?:^|_)(?:in|create|update)$"
+    r"payload|body|data(?!set|base|source)|req|form(?!at)|input|dto|args|params|json|schema|(?:^|_)(?:in|create|update)$"
 )
 # Where a page begins: the row is looked at for its place in the order alone.
 PAGE = re.compile(

@@ -23,7 +23,7 @@ SECRET = re.compile(
 CONFIGURATION = re.compile(
     r"config|setting|(?:\b|_)models?(?:\b|_)|version|health|licen[cs]e|feature|flag|registry|pricing|price|schema|template|catalog|manifest|"
     r"metric|status|stats|migrat|maintenance|system|global|public|shared|default|provider|exchange|currency|geo|country|locale|translation|"
-    r"deploy|router|cluster|node|worker|scheduler|cron|instance|cooldown|embedding_dim|dimension|release|update_check|jwks|(?<![a-z])rsa(?![a-z])|(?:public|private|signing|encryption)_key|openid|discovery|well.known"
+    r"deploy|router|cluster|node|worker|scheduler|cron|instance|cooldown|embedding_dim|dimension|release|update_check|jwks|(?<![a-z])rsa(?![a-z])|(?<![a-z])(?:host(?:name)?|base_url)(?![a-z])|(?:public|private|signing|encryption)_key|openid|discovery|well.known"
 )
 COUNTER = re.compile(
     r"(?<![a-z])(?:rate|limit|count|quota|throttl|usage|budget|spend|rpm|tpm|attempt|retry|hits|window|sequence|autoincrement|next_id|max_id)|ratelimit|counter|generator"
