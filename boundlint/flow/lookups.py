@@ -34,6 +34,7 @@ from boundlint.flow.queries import (
     comparisons,
     effect_of,
     ended,
+    is_named_after,
     is_terminal,
     origins,
     unbound,
@@ -170,12 +171,8 @@ class Lookups:
             if name in given:
                 reason = f"checked in {callee.facts.qualname}"
                 self.check(source_of(given[name]), reason, node.lineno, firm=True)
-                if (
-                    name in bound
-                    and isinstance(given[name], ast.Name)
-                    and not self.run.vocabulary.level(name)
-                ):
-                    self.protect(bound[name], reason)  # the record itself, and not what was read from it
+                if name in bound and not self.run.vocabulary.level(name):
+                    self._protect_record(bound[name], source_of(given[name]), reason)
         marks = set()
         vocabulary = self.run.vocabulary
         handed = any(
@@ -396,6 +393,13 @@ class Lookups:
         """A guard has checked the record that a value is, or is made of."""
         for origin in origins(value):
             self._protect(origin, reason)
+
+    def _protect_record(self, value: Value, variable: str, reason: str) -> None:
+        """A called function checks the record that a variable holds, by its name, and not what was read from it."""
+        for origin in origins(value):
+            models = {row.model for row in self.found.values() if row.mark == QUERY + origin}
+            if any(is_named_after(variable, model) for model in models):
+                self._protect(origin, reason)
 
     def _protect(self, origin: str, reason: str) -> None:
         for key, lookup in self.found.items():

@@ -147,6 +147,12 @@ def record_of(source: str) -> str:
     return root if dot and root.isidentifier() and root not in ("self", "cls", "request") else ""
 
 
+def is_named_after(variable: str, model: str) -> bool:
+    """Whether a variable bears a model's name, or the end of it: `oauth_account` for an OAuthAccount."""
+    plain = variable.lower().replace("_", "")
+    return variable.isidentifier() and not IDENTIFIER.match(variable) and model.lower().endswith(plain)
+
+
 def unwrapped(node: ast.expr) -> ast.expr:
     """`id` of `str(id)`, `UUID(id)`: the same id in another type."""
     while (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Confidence, Persona, TraceStep
 from boundlint.flow.analysis import Flow
-from boundlint.flow.queries import IDENTIFIER, QUERY, ROW, Lookup
+from boundlint.flow.queries import IDENTIFIER, QUERY, ROW, Lookup, is_named_after
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import NONE
 from boundlint.flow.view import View
@@ -224,16 +224,10 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
         return False
     if OWN_ID.search(lookup.ids[0]) and not BODY.search(root):
         return False  # `document.id`: the record is at hand already
-    if lookup.effect != "read" and root == lookup.ids[0] and is_record(lookup, root):
+    if lookup.effect != "read" and root == lookup.ids[0] and is_named_after(root, lookup.model):
         return False  # `repository.update(account)`: a record that the function has loaded or made
     requested = root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
     return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
-
-
-def is_record(lookup: Lookup, name: str) -> bool:
-    """Whether a variable is named after the model, or the end of its name: `oauth_account` for an OAuthAccount."""
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    return not IDENTIFIER.match(name) and lookup.model.lower().endswith("".join(words))
 
 
 def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:
