@@ -24,6 +24,11 @@ class Arguments(NamedTuple):
     open_ended: bool
     starred: bool
 
+    @property
+    def first(self) -> Value:
+        """The value of the first argument without a name."""
+        return self.positional[0][0] if self.positional else CONSTANT
+
     def joined(self) -> Value:
         """All argument values in one."""
         return join([*(v for v, _ in self.positional), *(v for v, _ in self.keywords.values()), self.spread])

@@ -16,7 +16,7 @@ from boundlint.flow.queries import (
     TAKES_MODEL,
     origins,
 )
-from boundlint.flow.values import CONSTANT, Value
+from boundlint.flow.values import CONSTANT, MODEL, Value, models_of
 from boundlint.index.extract import path_of
 from boundlint.index.models import Model
 from boundlint.index.project import Class, last_name
@@ -32,17 +32,12 @@ def queried_model(
     """The model whose rows a call begins to ask for; None where it begins no query."""
     if callee.kind == "class" or CREATES.match(name):
         return None
-    first = given.positional[0][0] if given.positional else CONSTANT
-    if name in TAKES_MODEL and not origins(receiver):
-        for mark in sorted(first.marks):
-            if mark.startswith("model:"):
-                return lookups.models.get(mark[6:])
     if origins(receiver):
         return None
-    for mark in sorted(receiver.marks):
-        if not mark.startswith("model:"):
-            continue
-        model = lookups.models.get(mark[6:])
+    if name in TAKES_MODEL and (handed := models_of(given.first)):
+        return lookups.models.get(handed[0])
+    for type_name in models_of(receiver):
+        model = lookups.models.get(type_name)
         if name in ON_MODEL and callee.kind != "function":
             return model
         if model is not None and ON_SERVICE.match(name) and _is_inherited(callee, model.cls):
@@ -59,14 +54,14 @@ def handed_model(
     """
     if callee.function is None or not ON_SERVICE.match(name):
         return None
-    models = [mark[6:] for value, _ in given.positional for mark in value.marks if mark.startswith("model:")]
+    models = [type_name for value, _ in given.positional for type_name in models_of(value)]
     model = lookups.models.get(models[0]) if len(models) == 1 else None
     if model is None or any(row.endswith("()") for row in lookups.run.flow.reach_of(callee.function)):
         return None
     rest = tuple(
         (value, node)
         for value, node in given.positional
-        if not any(mark.startswith("model:") for mark in value.marks)
+        if not models_of(value)
         and (value.carriers or not CONNECTION.search(path_of(node)))
         and (value.carriers or IDENTIFIER.match(last_name(path_of(node))))
     )
@@ -100,4 +95,4 @@ def _is_inherited(callee: Callee, cls: Class) -> bool:
 
 def class_mark(cls: Class, models: Mapping[str, Model]) -> Value:
     """The value of a name that stands for a class."""
-    return Value(marks=frozenset({f"model:{cls.name}"})) if cls.name in models else CONSTANT
+    return Value(marks=frozenset({f"{MODEL}{cls.name}"})) if cls.name in models else CONSTANT

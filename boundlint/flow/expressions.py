@@ -21,6 +21,7 @@ from boundlint.flow.values import (
     join,
     marked,
     merge,
+    models_of,
     origins,
     without_models,
 )
@@ -65,7 +66,7 @@ def _attribute(run: Interpreter, node: ast.Attribute) -> Value:
             else value
         )
     base = run.value(node.value)
-    if any(mark.startswith("model:") for mark in base.marks):
+    if models_of(base):
         return Value(marks=base.marks)  # a column: it scopes where a query compares it
     if run.vocabulary.level(node.attr):
         return Value(

@@ -65,8 +65,8 @@ def _bound(lookups: Lookups, row: Lookup) -> Lookup:
     """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
     reasons = []
     only = (
-        set(row.ids[:1]) if len(row.ids) == 1 else set()
-    )  # which record it is; of several each binds the rest
+        set(row.ids) if len(row.ids) == 1 else set()
+    )  # says which record it is; of several each binds the rest
     for source in () if row.scoped else sorted(row.values - only):
         check = lookups.checked_ids.get(source)
         if check is not None and (check.firm or check.line <= row.line):

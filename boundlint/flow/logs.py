@@ -126,11 +126,13 @@ def _lacks_part(nodes: Sequence[ast.AST], row: Disclosure) -> bool:
         named = test.operand if isinstance(test, ast.UnaryOp) else test
         if not isinstance(named, ast.Name) or named.id not in parts:
             continue
-        end = node.body[-1].end_lineno or node.body[-1].lineno
-        if absent and node.body[0].lineno <= row.line <= end:
-            return True
-        leaves = isinstance(node.body[-1], (ast.Return, ast.Raise))
-        if not absent and row.line > end and (leaves or _within(node.orelse, row.line)):
+        if absent:
+            missing = _within(node.body, row.line)
+        else:
+            last = node.body[-1]
+            leaves = isinstance(last, (ast.Return, ast.Raise)) and row.line > (last.end_lineno or last.lineno)
+            missing = leaves or _within(node.orelse, row.line)
+        if missing:
             return True
     return False
 

@@ -41,7 +41,7 @@ from boundlint.flow.queries import (
     unwrapped,
 )
 from boundlint.flow.sqltext import CURSOR, keeps_text, statement_run
-from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, Value, join, marked
+from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, Value, join, marked, models_of, without_models
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
 from boundlint.index.nodes import source_of, span_of
@@ -72,9 +72,7 @@ class Lookups:
         self.handed_on: set[str] = set()
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
         self.derived = Derivations()
-        self.left_out: set[str] = (
-            set()
-        )  # queries of called functions that are handed a boundary for themselves
+        self.left_out: set[str] = set()  # queries of called functions that are handed a boundary themselves
 
     def inherit(self, outer: Lookups) -> None:
         """Collect into what the function around this one has: its queries, its checks, its loops."""
@@ -115,8 +113,7 @@ class Lookups:
     def _ended(self, receiver: Value, given: Arguments, name: str) -> Value:
         """What a call on a query gives: a further query, or the rows of this one."""
         value = join([receiver, self.run.flow.calls.labelled(given), given.spread])
-        marks = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
-        value = value._replace(marks=marks, text=None)
+        value = without_models(value)._replace(text=None)
         return value if name in STEPS else ended(value)
 
     def on_compare(self, node: ast.Compare, values: list[Value]) -> None:
@@ -228,11 +225,7 @@ class Lookups:
 
     def _note_created(self, name: str, callee: Callee, receiver: Value, given: Arguments) -> None:
         """`App(owner_id=…)`, `App.objects.create(owner=…)`: whose the record is, is known here."""
-        types = (
-            {mark[6:] for mark in receiver.marks if mark.startswith("model:")}
-            if CREATES.match(name)
-            else set()
-        )
+        types = set(models_of(receiver)) if CREATES.match(name) else set()
         if callee.cls is not None:
             types = {callee.cls.name}
         for type_name in types & self.models.keys():
@@ -268,7 +261,7 @@ class Lookups:
             self.tested.add(lookup.mark)
         self._extend(lookup.mark, node, given, begins=True)
         known = self.found[lookup.mark]
-        is_model = any(mark.startswith("model:") for mark in (*receiver.marks, *_first_marks(given)))
+        is_model = bool(models_of(receiver) or models_of(given.first))
         mark = known.mark if is_model and not is_terminal(name) else known.row
         return Value(known.predicate.carriers, known.predicate.maybe, NONE, frozenset({"data", mark}))
 
@@ -306,7 +299,7 @@ class Lookups:
         compared_to: set[str] = set()  # boundary columns
         values = set(lookup.values)
         positional = list(given.positional)
-        if begins and name in TAKES_MODEL and any(mark.startswith("model:") for mark in _first_marks(given)):
+        if begins and name in TAKES_MODEL and models_of(given.first):
             positional = positional[1:]
         for value, argument in positional:
             compared = list(comparisons(argument))
@@ -456,10 +449,6 @@ def _renamed(source: str, given: Mapping[str, ast.expr]) -> str:
     return f"{text}.{rest}" if text and rest else text
 
 
-def _first_marks(given: Arguments) -> frozenset[str]:
-    return given.positional[0][0].marks if given.positional else NONE
-
-
 def _no_values(keywords: Mapping[str, tuple[Value, ast.expr]]) -> dict[str, tuple[Value, ast.expr]]:
     """The keywords that name an id."""
     return {keyword: row for keyword, row in keywords.items() if IDENTIFIER.match(keyword)}
@@ -468,10 +457,6 @@ def _no_values(keywords: Mapping[str, tuple[Value, ast.expr]]) -> dict[str, tupl
 def _add_id(ids: list[str], values: list[Value], node: ast.expr, value: Value) -> None:
     """Take an id in; a column of another query (`OuterRef("id")`, `Parent.id`) is none."""
     source = ast.unparse(unwrapped(node))
-    if (
-        not source.startswith(("OuterRef", "F("))
-        and not value.is_constant
-        and not any(m.startswith("model:") for m in value.marks)
-    ):
+    if not source.startswith(("OuterRef", "F(")) and not value.is_constant and not models_of(value):
         ids.append(source)
         values.append(value)

@@ -39,6 +39,9 @@ DATA_KINDS = frozenset(
 )  # operations that a boundary must reach
 
 
+MODEL = "model:"  # what the mark of a model's class begins with; its type name follows
+
+
 class Value(NamedTuple):
     """What is known of a value.  A tuple, for the flow makes hundreds of thousands.
 
@@ -129,9 +132,14 @@ def origins(value: Value) -> set[str]:
     return {mark for mark in value.marks if mark.startswith("from@")}
 
 
+def models_of(value: Value) -> list[str]:
+    """The type names of the models for whose class a value stands, in order."""
+    return sorted(mark[len(MODEL) :] for mark in value.marks if mark.startswith(MODEL))
+
+
 def without_models(value: Value) -> Value:
     """The value of something that was made with a model class and is none itself."""
-    kept = frozenset(mark for mark in value.marks if not mark.startswith("model:"))
+    kept = frozenset(mark for mark in value.marks if not mark.startswith(MODEL))
     return value if kept == value.marks else value._replace(marks=kept)
 
 
