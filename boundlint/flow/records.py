@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from boundlint.findings import Confidence, Persona, TraceStep
 from boundlint.flow.analysis import Flow
+from boundlint.flow.claims import INBOUND
 from boundlint.flow.queries import IDENTIFIER, QUERY, ROW, Lookup, is_named_after
 from boundlint.flow.usage import SUPPORT_PATH
 from boundlint.flow.values import NONE
@@ -226,7 +227,9 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
         return False  # `document.id`: the record is at hand already
     if lookup.effect != "read" and root == lookup.ids[0] and is_named_after(root, lookup.model):
         return False  # `repository.update(account)`: a record that the function has loaded or made
-    requested = root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
+    requested = (
+        INBOUND in marks or root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
+    )
     return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
 
 
