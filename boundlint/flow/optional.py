@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from boundlint.flow.queries import ON_MODEL, TAKES_MODEL
+from boundlint.flow.records import knows_principal
 from boundlint.flow.values import FunctionFlow, Value
+from boundlint.index.entries import filler
 from boundlint.index.facts import Param
 from boundlint.index.project import Function
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 PLAIN = ON_MODEL | TAKES_MODEL  # what they are given is compared as it is, None as well
 EMPTY = frozenset({"None", "''"})
+ABSENT = re.compile(r"^(?:\w+\.)?Query\((?:default=)?None\b")
 FEWEST_PEERS = 4
 PEER_SHARE = 0.8  # of the methods that take the parameter
 
@@ -42,6 +45,30 @@ def scoped_by(view: View) -> list[Param]:
         for param in scoping(view.flow)
         if (vocabulary.is_strict(param.name) or vocabulary.is_identity(param.annotation))
         and not fails_closed(view, param.name)
+    ]
+
+
+def dropped_by_client(view: View) -> list[Param]:
+    """The boundaries that a client may leave out of a request to a route, where they are checked only when given.
+
+    Such a check shows that the rows are not everybody's; without the parameter no query asks whose they are.
+    """
+    function, analysis, flow = view.function, view.analysis, view.flow
+    if analysis.entry(function) != "route" or not knows_principal(function):
+        return []
+    return [
+        param
+        for param in function.facts.params
+        if (param.default in EMPTY or ABSENT.search(param.default or ""))
+        and analysis.vocabulary.is_strict(param.name)
+        and param.name in flow.checked
+        and param.name not in function.facts.assigned  # else the principal's own may take its place
+        and filler(analysis.project, function, param) == "query"
+        and not fails_closed(view, param.name)
+        and any(
+            row.effect == "read" and not row.via and not row.guards and _scopes(param.name, row.predicate)
+            for row in flow.lookups
+        )
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from boundlint.flow.optional import required_beside, scoped_by
+from boundlint.flow.optional import dropped_by_client, required_beside, scoped_by
 from boundlint.flow.records import is_support
 from boundlint.rule import Problem, Rule
 
@@ -34,7 +34,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
 
 
 def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
-    """Report an optional boundary parameter where the methods beside it require it."""
+    """Report an optional boundary parameter: the methods beside require it, or a client leaves it out unchecked."""
     facts = view.function.facts
     if view.location(node).line not in (facts.line, facts.start):
         return
@@ -51,6 +51,13 @@ def check_function(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             (
                 f"peers: {len(peers)} methods of {facts.owner} require `{param.name}` ({view.path}:{peers[0].facts.line})",
             ),
+        )
+    for param in dropped_by_client(view):
+        yield Problem(
+            f"a request without `{param.name}` gets every tenant's rows: it is checked only when it is given",
+            f"take the caller's own {param.name} where the request names none",
+            "high",
+            "auditor" if is_support(view) else "regular",
         )
 
 
