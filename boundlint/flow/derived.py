@@ -44,14 +44,24 @@ class Derivations:
 
 
 def _record_read(value: ast.expr) -> str:
-    """`session` of `session.owner_id` and of `getattr(session, "owner_id", None)`."""
-    if isinstance(value, ast.Call) and path_of(value.func) == "getattr" and value.args:
-        value = value.args[0]
-    elif isinstance(value, ast.Attribute):
-        value = value.value
-    else:
+    """`session` of `session.owner_id`, `getattr(session, "owner_id", None)` and `(session.data or {}).get("owner")`."""
+    node, deep = value, False
+    while True:
+        if isinstance(node, ast.Attribute):
+            node, deep = node.value, True
+        elif isinstance(node, ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):
+            node = node.values[0]
+        elif isinstance(node, ast.Call) and path_of(node.func) == "getattr" and node.args:
+            node, deep = node.args[0], True
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            node = node.func.value
+        else:
+            break
+    if not deep or not isinstance(node, ast.Name) or INPUT.search(node.id):
         return ""
-    return value.id if isinstance(value, ast.Name) and value.id not in ("self", "cls", "request") else ""
+    return "" if node.id in ("self", "cls", "request") else node.id
 
 
 def _given(call: ast.Call) -> tuple[str, ...]:

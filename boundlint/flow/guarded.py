@@ -81,7 +81,8 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
     if row.scoped:
         return
     for source in row.ids:
-        check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record_of(source))
+        record = record_of(source) or lookups.derived.record_of(source)
+        check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record)
         check = check or lookups.derived.check_of(source, lookups.checked_ids)
         if check is not None and (check.firm or check.line <= row.line) and not is_way(lookups, check, row):
             yield check.reason

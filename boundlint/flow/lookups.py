@@ -23,6 +23,7 @@ from boundlint.flow.queries import (
     CREATES,
     DEEPEST,
     IDENTIFIER,
+    INPUT,
     INTO_QUERY,
     LEAVES_ROWS,
     PROJECTIONS,
@@ -37,6 +38,7 @@ from boundlint.flow.queries import (
     is_named_after,
     is_terminal,
     origins,
+    record_of,
     unbound,
     unwrapped,
 )
@@ -45,7 +47,7 @@ from boundlint.flow.values import CONSTANT, NONE, UNKNOWN, Value, join, marked, 
 from boundlint.index.extract import path_of
 from boundlint.index.models import AUDIT, Model
 from boundlint.index.nodes import source_of, span_of
-from boundlint.index.project import Function
+from boundlint.index.project import Function, last_name
 from boundlint.index.receivers import Callee
 from boundlint.index.vocabulary import normal
 
@@ -134,6 +136,9 @@ class Lookups:
             if boundary or (value.carriers and any(row.carriers for row in others)):
                 self.protect(value, reason)
                 self.check(sources[index], reason, node.lineno, firm=True)
+                record, part = record_of(sources[index]), last_name(sources[index])
+                if record and not INPUT.search(record) and self.run.vocabulary.column(part):
+                    self.check(record, reason, node.lineno, firm=True)  # `job.tenant_id` says whose it is
             elif origins(value):
                 with_ids = tuple(source for position, source in enumerate(sources) if position != index)
                 self.comparisons.append((value, with_ids, reason))

@@ -444,6 +444,7 @@ class _Extractor:
                 node.lineno,
                 node.end_lineno or node.lineno,
                 [self._text(base) for base in node.bases],
+                [f"{row.arg}={self._text(row.value)}" for row in node.keywords if row.arg],
                 [self._text(decorator) for decorator in node.decorator_list],
                 fields,
                 attributes,

@@ -73,12 +73,16 @@ class Field(NamedTuple):
 
 
 class ClassFacts(NamedTuple):
-    """One class; `attributes` pairs an attribute set through `self` with paths or `:annotation`s."""
+    """One class; `attributes` pairs an attribute set through `self` with paths or `:annotation`s.
+
+    `keywords` are the arguments in its head that are no bases: `table=True`.
+    """
 
     qualname: str
     line: int
     end: int
     bases: list[str]
+    keywords: list[str]
     decorators: list[str]
     fields: list[Field]
     attributes: dict[str, list[str]]
@@ -117,7 +121,7 @@ def load(path: str, digest: str, text: str) -> FileFacts:
         imports,
         stars,
         [FunctionFacts._make([*row[:7], [Param(*param) for param in row[7]], *row[8:]]) for row in functions],
-        [ClassFacts._make([*row[:5], [Field(*item) for item in row[5]], row[6]]) for row in classes],
+        [ClassFacts._make([*row[:6], [Field(*item) for item in row[6]], row[7]]) for row in classes],
         assigned,
         joins,
     )

@@ -17,7 +17,8 @@ COLUMN = re.compile(
     r"^(?:(?:models|db|sa|sqlalchemy|orm|peewee|fields|me|mongoengine|gis|ormar|so|pw)\.)?"
     r"(?:Column|mapped_column|relationship|ForeignKey\w*|OneToOneField|ManyToManyField|(?!Serializer)[A-Z]\w*Field)\("
 )
-SQLMODEL_COLUMN = re.compile(r"\b(?:primary_key|foreign_key|sa_column\w*)\s*=")
+COLUMN_OPTION = re.compile(r"\b(?:primary_key|foreign_key|sa_column\w*)\s*=")
+SQLMODEL_TABLE = "table=True"  # in the head of a class of SQLModel that has rows
 # What keeps types by name, and no rows: `FieldTypeRegistry`.
 NO_STORE = re.compile(r"Registry$|Factory$")
 NO_MODEL = re.compile(
@@ -178,28 +179,19 @@ def _served(project: Project, cls: Class, by_name: Mapping[str, Model]) -> Model
 
 def _columns(project: Project, cls: Class) -> dict[str, str]:
     """Columns of a class and its ancestors with their source; empty for what is no model."""
+    ancestors = project.ancestors(cls)
+    names = [row.facts.qualname if isinstance(row, Class) else row for row in ancestors]
+    if any(NO_MODEL.search(name.rpartition(".")[2]) for name in names):
+        return {}
+    is_table = SQLMODEL_TABLE in cls.facts.keywords
+    if not is_table and any(isinstance(row, str) and row.endswith("SQLModel") for row in ancestors):
+        return {}  # the schema of a request, or what tables have in common
     rows: dict[str, str] = {}
-    is_sqlmodel = False
-    for row in project.ancestors(cls):
-        name = row.facts.qualname if isinstance(row, Class) else row
-        if NO_MODEL.search(name.rpartition(".")[2]):
-            return {}
-        if not isinstance(row, Class):
-            is_sqlmodel = is_sqlmodel or name.endswith("SQLModel")
-            continue
-        for item in row.facts.fields:
-            mapped = re.match(r"(?:\w+\.)?Mapped\[", item.annotation)
-            if (
-                COLUMN.match(item.value)
-                or mapped
-                or SQLMODEL_COLUMN.search(item.value)
-                or (is_sqlmodel and item.annotation)
-            ):
-                rows.setdefault(item.name, f"{item.annotation} {item.value}")
-    if any(isinstance(row, str) and row.endswith("SQLModel") for row in project.ancestors(cls)):
-        own = {item.name: f"{item.annotation} {item.value}" for item in cls.facts.fields if item.annotation}
-        if any(SQLMODEL_COLUMN.search(value) for value in own.values()):
-            rows.update(own)
+    for item in (item for row in ancestors if isinstance(row, Class) for item in row.facts.fields):
+        mapped = re.match(r"(?:\w+\.)?Mapped\[", item.annotation)
+        option = COLUMN_OPTION.search(item.value)
+        if COLUMN.match(item.value) or mapped or option or (is_table and item.annotation):
+            rows.setdefault(item.name, f"{item.annotation} {item.value}")
     return rows if len(rows) >= 2 else {}
 
 

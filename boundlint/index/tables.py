@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from boundlint.index.models import AUDIT, IDENTITY, Model
+from boundlint.index.models import AUDIT, IDENTITY, SQLMODEL_TABLE, Model
 from boundlint.index.project import Class, Function, Project
 from boundlint.index.statements import Words, words
 from boundlint.index.vocabulary import Vocabulary, normal
@@ -114,7 +114,7 @@ def _names(cls: Class, classes: Mapping[str, Class]) -> Iterator[str]:
             yield found[1].lower()
     if not declared and cls.facts.bases and "." not in cls.facts.qualname:
         plain = cls.facts.qualname.lower()
-        if any(base.rpartition(".")[2] == "SQLModel" or "table=True" in base for base in cls.facts.bases):
+        if SQLMODEL_TABLE in cls.facts.keywords:
             yield plain
         folders = cls.path.split("/")
         for folder in folders[-3:-1]:  # Django: `chat/models.py`, `chat/models/message.py`

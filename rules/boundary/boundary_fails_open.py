@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
     """Report a call that leaves out the optional boundary of a query while one of that name is at hand."""
     for lookup in view.lookups(node):
-        if not lookup.dropped or lookup.predicate.carriers or lookup.predicate.maybe:
+        if not lookup.dropped or not lookup.bare:
             continue
         facts = view.function.facts
         held = lookup.dropped in facts.assigned or any(row.name == lookup.dropped for row in facts.params)
