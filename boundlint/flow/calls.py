@@ -316,7 +316,11 @@ class Calls:
                 m for v, node in given.positional if isinstance(node, ast.Attribute) for m in v.marks
             )
             loaded = frozenset(m for m in given_marks if m.startswith((QUERY, ROW)))
-        return result._replace(marks=kept | origin | loaded)
+        # `root_of(document)` may give the record back: a check of what it gives is one of the record.
+        returned = summary.returned.params.intersection(function.facts.returned)
+        handed = (bound[name].marks for name in returned if name in bound)
+        rows = frozenset(mark for marks in handed for mark in marks if mark.startswith(ROW))
+        return result._replace(marks=kept | origin | loaded | rows)
 
     def _moved(
         self,

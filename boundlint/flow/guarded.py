@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from boundlint.flow.queries import INPUT, Lookup, record_of
+from boundlint.flow.queries import IDENTIFIER, INPUT, QUERY, Lookup, origins, record_of
 
 if TYPE_CHECKING:
     from boundlint.flow.guards import Check
     from boundlint.flow.lookups import Lookups
+    from boundlint.flow.values import Value
+
+OWN_ID = re.compile(r"(?:\.|\[['\"])(?:id|pk)(?:['\"]\])?$")
 
 
 def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
     """All queries with the guards that hold for them."""
-    for value, others, reason in lookups.comparisons:
-        if any(source in lookups.checked_ids for source in others):
+    for value, own, others, reason in lookups.comparisons:
+        by_record = not OWN_ID.search(own) and any(_is_handed_record(lookups, source) for source in others)
+        if by_record or any(source in lookups.checked_ids for source in others):
             lookups.protect(value, reason)
+        elif not OWN_ID.search(own):
+            _tie(lookups, value, others)
+    _tie_to_earlier(lookups)
     rows = _through_parents([_bound(lookups, row) for row in lookups.found.values()])
     for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
-        for source in row.ids:
+        for source in () if row.taken else row.ids:
             if row.scoped:
                 reason = f"loaded with its boundary: {row.statement[:60]}"
                 lookups.check(source, reason, row.line, firm=row.mark in lookups.tested)
@@ -88,13 +96,36 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
             yield check.reason
     for source in row.ids:
         for other in rows:
-            if other is row or other.model != row.model or source not in other.ids:
+            if other is row or other.taken or other.model != row.model or source not in other.ids:
                 continue
             beside = {*other.ids, *other.values} - {source}
             if other.scoped or (
                 other.line <= row.line and any(name in lookups.checked_ids for name in beside)
             ):
                 yield f"loaded with its boundary: {other.statement[:60]}"
+
+
+def _tie(lookups: Lookups, value: Value, others: Sequence[str]) -> None:
+    """A record that is compared with the id of a parent, a parameter: as if the query had compared it.
+
+    Whoever calls may have checked that id, as in `.where(Section.id == id, Section.report_id == report_id)`.
+    """
+    params = {param.name for param in lookups.run.function.facts.params}
+    parents = tuple(name for name in others if name in params and IDENTIFIER.match(name))
+    for key, row in lookups.found.items() if parents else ():
+        if row.ids and row.mark in {QUERY + origin for origin in origins(value)}:
+            lookups.found[key] = replace(row, ids=tuple(dict.fromkeys((*row.ids, *parents))))
+
+
+def _tie_to_earlier(lookups: Lookups) -> None:
+    """An id by which a record of a parent was found before, or refused, says no more than the two did together."""
+    rows = list(lookups.found.items())
+    for key, row in rows:
+        for _, other in rows if len(row.ids) == 1 and not row.taken else ():
+            first = other.mark in lookups.tested and other.line < row.line and not other.taken
+            if first and len(other.ids) > 1 and row.ids[0] in other.ids:
+                lookups.found[key] = replace(row, ids=tuple(dict.fromkeys((*row.ids, *other.ids))))
+                break
 
 
 def _is_handed_record(lookups: Lookups, source: str) -> bool:

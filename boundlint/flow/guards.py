@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from boundlint.flow.gates import gates
 from boundlint.index.dependencies import injected
 from boundlint.index.project import Function
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 # Words of a function's name that say it decides about access.
 AUTHORITY = re.compile(
     r"access|permission|permit|authori[sz]|owner|owned|(?:^|_)own_|belong|can_|allow|forbid|protect|member|visible|"
-    r"privilege|readable|writable|editable|guard|_or_403|(?:for|by|of)_(?:user|tenant|actor|workspace|org)(?!_(?!ids?$)[a-z_]+_ids?$)|"
+    r"privilege|(?:verif\w*|check|valid\w*)_(?:\w+_)?signature|readable|writable|editable|guard|_or_403|(?:for|by|of)_(?:user|tenant|actor|workspace|org)(?!_(?!ids?$)[a-z_]+_ids?$)|"
     r"in_(?:workspace|tenant|org|project)|check_(?:user|tenant|role)|_role(?:$|_)"
 )
 # Words of a check that may be about anything: it counts when the boundary is handed to it, or read inside it.
@@ -94,6 +95,14 @@ def authorized_params(flow: Flow, function: Function) -> Iterator[tuple[str, str
             for name in own & (summary.checks if summary is not None else frozenset()):
                 yield name, f"checked by the dependency {path}"
     module = flow.project.functions(function.path)[""]
+    before = gates(flow, function) if flow.entry(function) == "route" else ""
+    for place, path in injected(flow.project, function, before):
+        found = flow.receivers.callee(place, path).function
+        summary = flow.summary(found) if found is not None and found != function else None
+        for name in own & (summary.checks if summary is not None else frozenset()):
+            yield name, f"checked by the dependency {path}"
+    for name in own & (_words_of_classes(flow, function.path, set(re.findall(r"[\w.]+", before))) - ANY_ID):
+        yield name, f"checked by what is asked before the view: {before[:60]}"
     for decorator in facts.decorators:
         path, _, arguments = decorator.partition("(")
         name = path.strip().rpartition(".")[2]

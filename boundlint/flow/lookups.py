@@ -7,6 +7,7 @@ that is chained on it, and every check of what it returned, is added to it as th
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from boundlint.findings import TraceStep
 from boundlint.flow.arguments import Arguments, substitute
 from boundlint.flow.beginnings import handed_model, queried_model
+from boundlint.flow.claims import INBOUND
 from boundlint.flow.derived import Derivations
 from boundlint.flow.guards import SILENT_CALL, Check, is_authority, is_check, mentions_boundary
 from boundlint.flow.queries import (
@@ -28,6 +30,7 @@ from boundlint.flow.queries import (
     LEAVES_ROWS,
     PROJECTIONS,
     QUERY,
+    ROW,
     RUNS_QUERY,
     STEPS,
     TAKES_MODEL,
@@ -70,7 +73,7 @@ class Lookups:
         self.testing = 0
         self.loops: dict[str, str] = {}  # the name of a loop -> the source of what it goes through
         # Records compared with another id: a guard where that one is checked, which may come later.
-        self.comparisons: list[tuple[Value, tuple[str, ...], str]] = []
+        self.comparisons: list[tuple[Value, str, tuple[str, ...], str]] = []
         self.handed_on: set[str] = set()
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
         self.derived = Derivations()
@@ -141,7 +144,7 @@ class Lookups:
                     self.check(record, reason, node.lineno, firm=True)  # `job.tenant_id` says whose it is
             elif origins(value):
                 with_ids = tuple(source for position, source in enumerate(sources) if position != index)
-                self.comparisons.append((value, with_ids, reason))
+                self.comparisons.append((value, sources[index], with_ids, reason))
 
     def on_refusal(self, node: ast.If, test: Value) -> None:
         """`if not report: raise`: what was loaded decides on the whole function, on what went before too."""
@@ -193,6 +196,8 @@ class Lookups:
             )
             ids = tuple(dict.fromkeys(_renamed(name, given) for name in lookup.ids))
             ids = tuple(name for name in ids if name)
+            taken = () if ids else self._taken_from(lookup, given, bound)
+            ids = ids or taken
             if not ids or self._narrows(lookup, bound):
                 continue  # the caller gives no id, or gives a query that decides which rows there are
             moved = replace(
@@ -208,6 +213,7 @@ class Lookups:
                 trace=(step, *lookup.trace),
                 dropped=dropped or lookup.dropped,
                 values=NONE,
+                taken=lookup.taken or bool(taken),
             )
             key = f"{moved.mark}#{step.path}:{step.line}:{len(moved.via)}"
             self.found[key] = moved
@@ -215,6 +221,28 @@ class Lookups:
                 self.left_out.add(moved.mark)
             marks.add(moved.row)
         return frozenset(marks)
+
+    def _taken_from(
+        self, lookup: Lookup, given: Mapping[str, ast.expr], bound: Mapping[str, Value]
+    ) -> tuple[str, ...]:
+        """What the caller gives and the ids are read from: `payload` for `ids = payload.get("ids")`.
+
+        Neither what was loaded, nor a record that is handed in, nor what the caller has from elsewhere.
+        """
+        if any(mark == "data" or mark.startswith((QUERY, ROW, "from@")) for mark in lookup.id_value.marks):
+            return ()
+        models = {model.name for model in self.models.values()}
+        sources = (
+            (bound[row.name], source_of(unwrapped(given[row.name])))
+            for row in lookup.function.facts.params
+            if row.name in lookup.id_value.params & given.keys() & bound.keys()
+            and models.isdisjoint(re.findall(r"\w+", row.annotation))
+        )
+        return tuple(
+            source
+            for value, source in sources
+            if value.params or INBOUND in value.marks or INPUT.search(re.split(r"[.(\[]", source)[0])
+        )
 
     def _narrows(self, lookup: Lookup, bound: Mapping[str, Value]) -> bool:
         """Whether a called function is handed a query on the same model that compares something already."""
@@ -319,6 +347,7 @@ class Lookups:
                 not compared
                 and (begins or name in ("get", "get_or_404", "get_by_id"))
                 and isinstance(argument, (ast.Name, ast.Attribute, ast.Subscript, ast.Call))
+                and not CONNECTION.search(path_of(argument))
             ):
                 _add_id(ids, id_values, argument, value)
         for keyword, (value, argument) in given.keywords.items():

@@ -54,7 +54,7 @@ def dropped_by_client(view: View) -> list[Param]:
     Such a check shows that the rows are not everybody's; without the parameter no query asks whose they are.
     """
     function, analysis, flow = view.function, view.analysis, view.flow
-    if analysis.entry(function) != "route" or not knows_principal(function):
+    if analysis.entry(function) != "route" or not knows_principal(analysis, function):
         return []
     return [
         param

@@ -72,6 +72,7 @@ class Lookup:
     the called function that this caller leaves out; `created` are the boundary columns that the same function
     gives to a record of the model which it creates.  `handed_on` says that the query, before it ran, was given to
     what may narrow it: another query, a function.  `values` are the sources of all compared values.
+    `taken` says that `ids` are what the ids are read from, and not these themselves: `payload` for `payload.get("ids")`.
     `is_table` where no model stands behind the table of a SQL text: then `model` is the table's name.
     """
 
@@ -94,6 +95,7 @@ class Lookup:
     handed_on: bool = False
     values: frozenset[str] = NONE
     is_table: bool = False
+    taken: bool = False
 
     @property
     def record(self) -> str:
@@ -154,7 +156,9 @@ def is_named_after(variable: str, model: str) -> bool:
 
 
 def unwrapped(node: ast.expr) -> ast.expr:
-    """`id` of `str(id)`, `UUID(id)`: the same id in another type."""
+    """`id` of `str(id)`, `UUID(id)`, `[id]`: the same id in another type."""
+    if isinstance(node, (ast.List, ast.Tuple)) and len(node.elts) == 1:
+        node = node.elts[0]
     while (
         isinstance(node, ast.Call)
         and len(node.args) == 1

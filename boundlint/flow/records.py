@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from boundlint.findings import Confidence, Persona, TraceStep
+from boundlint.flow import names
 from boundlint.flow.analysis import Flow
 from boundlint.flow.claims import INBOUND
+from boundlint.flow.gates import gates
 from boundlint.flow.queries import IDENTIFIER, QUERY, ROW, Lookup, is_named_after
 from boundlint.flow.usage import SUPPORT_PATH
-from boundlint.flow.values import NONE
 from boundlint.flow.view import View
-from boundlint.index.entries import is_privileged
+from boundlint.index.entries import ADMINISTRATOR, is_privileged
 from boundlint.index.models import AUDIT
 from boundlint.index.project import Function
 from boundlint.index.vocabulary import is_model, normal
@@ -33,6 +34,8 @@ PAGE = re.compile(
     r"^(?:\w+\.)?(?:before|after|cursor|starting_after|ending_before|since|until)(?:_(?:id|cursor))?$"
 )
 OWN_ID = re.compile(r"\.(?:id|pk)$")
+OPEN_TO_ALL = re.compile(r"allowany|isauthenticatedorreadonly")
+OWN_IDS = re.compile(r"\.(?:id|pk) for ")  # `{tag.pk for tag in tags}`
 AUTHENTICATES = re.compile(r"login|auth|jwt|token|current_user|permission|require|protected|secure|account")
 VERBS = {"read": "loads", "update": "changes", "delete": "deletes"}
 FARTHEST = 4  # calls between a query and the entry point that answers for it
@@ -75,7 +78,7 @@ class RecordEvidence:
             return "auditor"
         if self.entry:
             return "regular" if self.reach or self.principal or self.peers else "auditor"
-        if self.exposed and (self.layer or self.peers) and not self.guarded:
+        if self.exposed and (self.layer or self.peers):
             return "regular"
         return "pedantic" if self.direct and self.class_peers and not self.guarded else "auditor"
 
@@ -88,7 +91,7 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
     peers, peer_facts, trace = _peers(view, lookup)
     facts += peer_facts
     entry = analysis.entry(function) is not None
-    support, privileged = bool(SUPPORT_PATH.search(function.path)), is_privileged(function)
+    support, privileged = bool(SUPPORT_PATH.search(function.path)), is_for_few(analysis, function)
     exposed, guarded = ((), 0) if entry or support or privileged else exposure(analysis, lookup)
     layer = layer_share(analysis, function)
     if layer < MOST_OF_LAYER and any(layer_share(analysis, caller) for caller in exposed):
@@ -100,7 +103,7 @@ def record_evidence(view: View, lookup: Lookup) -> RecordEvidence:
         )
     return RecordEvidence(
         entry,
-        knows_principal(function) or bool(reach),
+        bool(reach) or knows_principal(analysis, function),
         peers,
         peers and is_deviant(view, lookup),
         layer > 0,
@@ -168,7 +171,7 @@ def is_told_below(view: View, lookup: Lookup) -> bool:
 
 def is_support(view: View) -> bool:
     """Whether the code is a test, a migration, a command or for administrators, other services or the public."""
-    return bool(SUPPORT_PATH.search(view.path)) or is_privileged(view.function)
+    return bool(SUPPORT_PATH.search(view.path)) or is_for_few(view.analysis, view.function)
 
 
 def boundary_at_hand(view: View) -> tuple[str, ...]:
@@ -208,10 +211,23 @@ def confidence_of(found: RecordEvidence) -> Confidence:
     return "high" if reached and found.peers else "medium" if reached or found.peers else "low"
 
 
-def knows_principal(function: Function) -> bool:
+def is_for_few(analysis: Flow, function: Function) -> bool:
+    """Whether a function is for administrators, other services or the public; its class or router may say so, too."""
+    before = asked_before(analysis, function)
+    return is_privileged(function) or bool(ADMINISTRATOR.search(before) or OPEN_TO_ALL.search(before))
+
+
+def asked_before(analysis: Flow, function: Function) -> str:
+    """What the class or the router of a route asks before it, in lower case; "" for any other function."""
+    return gates(analysis, function).lower() if analysis.entry(function) == "route" else ""
+
+
+def knows_principal(analysis: Flow, function: Function) -> bool:
     """Whether a function is called with an authenticated principal: a decorator, a dependency, a header."""
     facts = function.facts
     texts = (*facts.decorators, *(f"{param.annotation} {param.default}" for param in facts.params))
+    if AUTHENTICATES.search(asked_before(analysis, function)):
+        return True
     return bool(AUTHENTICATES.search(" ".join(texts).lower())) or "Authorization" in facts.keys.split()
 
 
@@ -220,17 +236,27 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
     marks = lookup.id_value.marks
     if not lookup.ids or any(mark.startswith((QUERY, ROW, "from@")) for mark in marks):
         return False
+    if lookup.id_value.params and all(map(is_token, lookup.id_value.params)):
+        return False  # unpacked from a token: whoever holds that may have what it names
     root = re.split(r"[.(\[]", lookup.ids[0], maxsplit=1)[0]
     if PAGE.match(lookup.ids[0]) and lookup.effect == "read":
         return False
     if OWN_ID.search(lookup.ids[0]) and not BODY.search(root):
         return False  # `document.id`: the record is at hand already
+    if OWN_IDS.search(lookup.ids[0]) or (lookup.taken and "data" in marks):
+        return False  # read from what was loaded
     if lookup.effect != "read" and root == lookup.ids[0] and is_named_after(root, lookup.model):
         return False  # `repository.update(account)`: a record that the function has loaded or made
     requested = (
         INBOUND in marks or root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
     )
     return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
+
+
+def is_token(name: str) -> bool:
+    """Whether a variable holds a secret, and not the id of one."""
+    marks = names.marks(name)
+    return "secret" in marks and "id" not in marks
 
 
 def is_given_record(analysis: Flow, function: Function, lookup: Lookup) -> bool:
@@ -267,7 +293,7 @@ def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]
         further: list[Function] = []
         for caller in (row for function in level for row in analysis.callers(function)):
             outer = analysis.outermost(caller)
-            if outer in seen or len(seen) > MOST_CALLERS:
+            if outer in seen or len(seen) > MOST_CALLERS or SUPPORT_PATH.search(outer.path):
                 continue
             seen.add(outer)
             flow = analysis.flow_of(outer)
@@ -280,11 +306,8 @@ def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]
                 if analysis.entry(outer) == "job":
                     continue  # its ids were made by the server
                 if analysis.entry(outer) is not None:
-                    checks = flow.checked if flow is not None else NONE
-                    if is_privileged(outer) or checks:
-                        guarded += (
-                            1  # for administrators, or it checks something: the query is no leak by itself
-                        )
+                    if is_for_few(analysis, outer):
+                        guarded += 1  # for administrators: the query is no leak by itself
                     elif any(row.open and from_outside(row, True) for row in rows):
                         exposed.append(outer)
                 else:

@@ -30,6 +30,9 @@ VIEW_CLASS = re.compile(r"(?:View|ViewSet|Endpoint|Resource|Controller|APIView|M
 VIEW_METHODS = frozenset(
     "get post put patch delete list retrieve create update partial_update destroy".split()
 )
+# Class variables of a view that say who may call it, in Django REST framework, Flask and Flask-RESTful.
+VIEW_GUARDS = frozenset("permission_classes authentication_classes method_decorators decorators".split())
+GUARDING_BASE = re.compile(r"(?:LoginRequired|PermissionRequired|UserPassesTest|Authenticated)\w*Mixin$")
 PRIVILEGED = re.compile(
     r"admin|superuser|super_user|internal|webhook|callback|public|shared?(?![a-z])|health|metrics|inner_api|staff|system|license|service_account"
 )
@@ -38,6 +41,7 @@ ADMINISTRATOR = re.compile(r"admin(?!istration)|superuser|super_user|staff")
 # A dependency that lets others in beside administrators: `current_editor_or_admin`.
 SHARED_WITH_ADMINISTRATOR = re.compile(r"[a-z]_or_(?:super)?admin|admin(?:istrator)?_or_[a-z]")
 TAGS = re.compile(r"\btags\s*=\s*(?:\[[^\]]*\]|[\w.]+)")  # chapters of the documentation
+QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 ADMINISTRATOR_CHECK = re.compile(
     r"^_?(?:require|ensure|check|verify|assert|validate|enforce)_(?:\w+_)?(?:admin|superuser|super_user|staff)(?:_|$)"
 )
@@ -67,6 +71,24 @@ def entry_point(project: Project, function: Function) -> Entry | None:
     return found
 
 
+def view_guards(project: Project, function: Function) -> str:
+    """What the class of a view says of who may call its methods, itself or by a base; "" for what is no method of one.
+
+    The source of its permission classes and decorators, and the names of bases such as `LoginRequiredMixin`.
+    """
+    owner = project.classes(function.path).get(function.facts.owner) if function.facts.owner else None
+    texts: dict[str, str] = {}
+    for row in project.ancestors(owner) if owner is not None else ():
+        if isinstance(row, str):
+            if GUARDING_BASE.search(row):
+                texts[row] = row
+            continue
+        for field in row.facts.fields:
+            if field.name in VIEW_GUARDS:
+                texts.setdefault(field.name, field.value)
+    return " ".join(texts.values())
+
+
 def may_enter(facts: FunctionFacts) -> bool:
     """Whether a function could be an entry point; cheap, and true of many that are none."""
     return bool(facts.decorators) or facts.name in VIEW_METHODS
@@ -81,7 +103,7 @@ def is_privileged(function: Function) -> bool:
     injected = " ".join(f"{row.annotation} {row.default or ''}" for row in facts.params).lower()
     if SHARED_WITH_ADMINISTRATOR.search(injected):
         return False  # though its path says so, others are let in
-    decorators = TAGS.sub("", " ".join(facts.decorators)).lower()
+    decorators = QUOTED.sub(_word, TAGS.sub("", " ".join(facts.decorators))).lower()
     if ORDINARY.search(decorators):
         decorators = ""  # administrators are but some of those whom it lets in
     text = " ".join((function.path, facts.qualname)).lower() + " " + decorators
@@ -90,6 +112,11 @@ def is_privileged(function: Function) -> bool:
         or bool(ADMINISTRATOR.search(injected))
         or any(ADMINISTRATOR_CHECK.search(call.rpartition(".")[2]) for call in facts.calls)
     )
+
+
+def _word(quoted: re.Match[str]) -> str:
+    """A quoted text, or nothing for what the documentation says in words: "Internal server error"."""
+    return "" if " " in quoted[0] else quoted[0]
 
 
 def entry_of(facts: FunctionFacts) -> Entry | None:
