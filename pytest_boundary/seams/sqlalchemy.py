@@ -14,6 +14,7 @@ from typing import Any
 from weakref import ref
 
 from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
@@ -21,7 +22,6 @@ from pytest_boundary.parents import held_parents
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 
-LOADED = "boundlint_loaded"  # execution option: the ORM loads by the key of an object that it has
 # The entry that the user called, by the file of SQLAlchemy that it stands in.
 OWNERS = {
     "orm/session.py": "sqlalchemy.orm.Session",
@@ -56,9 +56,13 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
     def judge(connection: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
         __tracebackhide__ = True
         operation = operations[dbapi.effect_of(statement)]
-        by_key = FLUSHING.get() or (context is not None and context.execution_options.get(LOADED, False))
         schema = schema_of(connection.engine)
-        if many or dbapi.known(monitor, operation, schema, statement, parameters, by_key) is None:
+        by_key = FLUSHING.get()
+        passed = None if many else dbapi.known(monitor, operation, schema, statement, parameters, by_key)
+        if passed is None and not by_key and _loads(context):  # asked where it does not pass without
+            by_key = True
+            passed = None if many else dbapi.known(monitor, operation, schema, statement, parameters, by_key)
+        if passed is None:
             dialect = connection.dialect
             sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
             dbapi.before(
@@ -127,9 +131,9 @@ def _watch_executions(owner: Any, patcher: Patcher, monitor: Monitor, judge: Jud
             __tracebackhide__ = True
             if not monitor.claimed.get():
                 try:
-                    many = context.executemany
-                    parameters = context.parameters if many else context.parameters[0]
-                    judge(connection, context.statement, parameters, context, many)
+                    parameters = context.parameters
+                    many = len(parameters) != 1
+                    judge(connection, context.statement, parameters if many else parameters[0], context, many)
                     monitor.judged(context.statement)
                 except UnscopedAccess as error:
                     refused(context.cursor, error)
@@ -199,21 +203,17 @@ def _listen(engine: Any, patcher: Patcher, monitor: Monitor, judge: Judge) -> No
 
 
 def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
-    """Tell what the ORM does by the keys of loaded objects from what the application asked for."""
-    from sqlalchemy import event
-
+    """Judge the objects that are flushed: their statements go by their keys."""
     session = module.Session
-
-    def do_orm_execute(state: Any) -> None:
-        if state.is_column_load or state.is_relationship_load:
-            state.update_execution_options(**{LOADED: True})
-
-    event.listen(session, "do_orm_execute", do_orm_execute)
-    patcher.undo(lambda: event.remove(session, "do_orm_execute", do_orm_execute))
+    for name in ("_is_clean", "_dirty_states"):
+        if name not in vars(session):
+            raise patcher.broken(f"Session.{name} not found")
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def flush(self: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
+            if self._is_clean():  # before every query
+                return original(self, *args, **kwargs)
             try:
                 _judge_changed(self, monitor)
             except Exception as error:
@@ -235,12 +235,28 @@ def _judge_changed(session: Any, monitor: Monitor) -> None:
     active = monitor.active()
     if active is None:
         return
-    for changed, effect in ((session.dirty, "write"), (session.deleted, "delete")):
-        for item in changed:
-            if owner := foreign_attributes(item, active, monitor.levels):
-                method = "flush" if effect == "write" else "delete"
-                operation = _operation("sqlalchemy.orm.Session", method, effect)
-                monitor.foreign(operation, active, owner, lambda item=item: type(item).__name__)
+    deleted = session._deleted
+    for state in session._dirty_states:
+        if state not in deleted:
+            _judge_object(state.obj(), monitor, active, "flush", "write")
+    for state in deleted:
+        _judge_object(state.obj(), monitor, active, "delete", "delete")
+
+
+def _judge_object(item: Any, monitor: Monitor, active: Active, method: str, effect: str) -> None:
+    __tracebackhide__ = True
+    if item is not None and (owner := foreign_attributes(item, active, monitor.levels)):
+        operation = _operation("sqlalchemy.orm.Session", method, effect)
+        monitor.foreign(operation, active, owner, lambda: type(item).__name__)
+
+
+def _loads(context: Any) -> bool:
+    """Whether the ORM loads what belongs to objects that it has, by their keys."""
+    options = getattr(getattr(context, "invoked_statement", None), "_compile_options", None)
+    if options is None:
+        return False
+    path = getattr(options, "_current_path", None)
+    return bool(getattr(options, "_for_refresh_state", False) or (path is not None and not path.is_root))
 
 
 def _loaded(item: Any) -> dict[str, Any]:
