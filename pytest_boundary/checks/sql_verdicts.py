@@ -19,13 +19,21 @@ class Verdicts:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Hashable, bool], _Decided] = {}
+        self._known: dict[Hashable, _Statements] = {}  # by the ids of the boundary
+        self._number = 0
+        # The boundary of the latest question and its statements: together, since threads ask in turn.
+        self._latest: tuple[Active | None, _Statements] = (None, ({}, {}))
 
     def recall(self, text: str, parameters: Any, active: Active, by_key: bool) -> Judgement | None:
         """The judgement of an execution like this one, None where there was none yet."""
-        decided = self._known.get((text, active.key, by_key))
+        latest, statements = self._latest
+        if latest is not active:
+            statements = self._of(active)
+        decided = statements[by_key].get(text)
         if decided is None:
             return None
+        if decided.always is not None:
+            return decided.always
         place = decided.place
         if place is not None:  # nearly always one value decides: the tenant's id
             try:
@@ -40,9 +48,13 @@ class Verdicts:
         self, text: str, parameters: Any, active: Active, by_key: bool, asked: Iterable[str], found: Judgement
     ) -> None:
         """Remember a judgement, which asked for the values of these parameters."""
-        if len(self._known) > MAX_KNOWN:
-            self._known.clear()
-        decided = self._known.setdefault((text, active.key, by_key), _Decided())
+        if self._number > MAX_KNOWN:
+            self.clear()
+        statements = self._of(active)[by_key]
+        decided = statements.get(text)
+        if decided is None:
+            decided = statements[text] = _Decided()
+            self._number += 1
         places = [_place(key, parameters) for key in asked]
         if new := [place for place in places if place not in decided.asked]:
             decided.asked = (*decided.asked, *new)
@@ -53,26 +65,39 @@ class Verdicts:
         values = decided.values(parameters)
         if values is not None:
             decided.by_values[values] = found
+            if not decided.asked:
+                decided.always = found
             if decided.place is not None and isinstance(text := parameters[decided.place], str):
                 decided.by_text[text] = found
 
     def clear(self) -> None:
         """The schema has changed."""
         self._known.clear()
+        self._number = 0
+        self._latest = (None, ({}, {}))
+
+    def _of(self, active: Active) -> _Statements:
+        if len(self._known) > MAX_KNOWN:
+            self.clear()
+        statements = self._known.setdefault(active.key, ({}, {}))
+        self._latest = (active, statements)
+        return statements
 
 
 class _Decided:
     """One statement in one boundary."""
 
-    __slots__ = ("asked", "by_text", "by_values", "place")
+    __slots__ = ("always", "asked", "by_text", "by_values", "place")
 
     def __init__(self) -> None:
         self.asked: tuple[str | int, ...] = ()
+        self.always: Judgement | None = None  # where no value was asked for
         self.by_values: dict[Hashable, Judgement] = {}
         self.place: str | int | None = None  # the only parameter that decides
         self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
 
     def forget(self) -> None:
+        self.always = None
         self.by_values.clear()
         self.by_text.clear()
 
@@ -85,6 +110,10 @@ class _Decided:
             return found
         except (LookupError, TypeError):
             return None
+
+
+# By text: of those that are judged by what they say, and of those that go by the key of an object.
+_Statements = tuple[dict[str, _Decided], dict[str, _Decided]]
 
 
 def _place(key: str, parameters: Any) -> str | int:

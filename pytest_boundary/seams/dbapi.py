@@ -16,6 +16,8 @@ from pytest_boundary.levels import Levels
 from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
+# The names of columns, or the description that a cursor gives where it is made of tuples: to be looked up as it is.
+Columns = tuple[Any, ...]
 PLAIN, VALUE = (
     re.compile(r"[a-z_]\w*$"),
     re.compile(r"[\w.@+ -]{1,200}$"),
@@ -28,6 +30,12 @@ EFFECTS = {"insert": "write", "replace": "write", "update": "write", "merge": "w
 def effect_of(text: str) -> str:
     """What a statement does, by its first word."""
     return EFFECTS.get(text.split(None, 1)[0].lower() if text.strip() else "", "read")
+
+
+@lru_cache(maxsize=2048)
+def changes_schema(text: str, dialect: str, style: str) -> bool:
+    """Whether what was known of the schema holds no longer after a statement."""
+    return defines(Sql(text, (), dialect, style)) or ROLE.match(text) is not None
 
 
 def ask(connection: Any, text: str) -> Sequence[Sequence[Any]]:
@@ -120,12 +128,16 @@ def known(
     if active is None:
         return None
     verdict = schema.verdicts.recall(text, parameters, active, by_key)
-    if verdict != "scoped" and verdict != "free":
+    if verdict == "scoped":
+        access = operation.scoped
+    elif verdict == "free":
+        access = operation.free
+    else:
         return None
     if monitor.by_site:
         monitor.passed(operation, verdict, _shown, text, schema)
     else:  # what `passed` does, without the call
-        monitor.ledger.counts[operation.scoped if verdict == "scoped" else operation.free] += 1
+        monitor.ledger.counts[access] += 1
     if operation.effect != "read" and monitor.watcher.canaries.known:
         monitor.watcher.surface(parameters, "database write", operation)
     return active
@@ -147,7 +159,7 @@ def before(
     """
     __tracebackhide__ = True
     verdicts: Verdicts | None = schema.verdicts
-    if defines(sql) or ROLE.match(sql.text):
+    if changes_schema(sql.text, sql.dialect, sql.style):
         schema.forget()
         verdicts = None  # it must come here each time
 
@@ -188,34 +200,56 @@ def _shown(text: str, schema: Schema) -> str:
     return f"table {named}: {short}" if named else short
 
 
+def own(monitor: Monitor, active: Active, columns: Columns, found: Iterable[Sequence[Any]]) -> bool:
+    """Whether rows that were read have nothing to tell: no foreign owner stands in them, and nobody looks for marks.
+
+    Nearly all rows end here; the others are handed to `rows`. `found` is no iterator.
+    """
+    places = active.memo.get(columns)
+    if places is None:
+        places = owners_at(columns, active, monitor.levels)
+    if monitor.watcher.canaries.known:
+        return False
+    for owner, position in places:
+        wanted = owner.id
+        for row in found:
+            if row[position] != wanted:
+                return False
+    return True
+
+
 def rows(
     monitor: Monitor,
     operation: Operation,
     active: Active,
-    names: Sequence[str],
-    found: Iterable[Sequence[Any]],
+    columns: Sequence[Any],
+    found: Sequence[Sequence[Any]],
 ) -> None:
     """Judge rows after they were read."""
     __tracebackhide__ = True
+    columns = tuple(columns)
     if monitor.watcher.canaries.known:
-        found = list(found)
         monitor.read(operation, [tuple(row) for row in found])
-    names = names if names.__class__ is tuple else tuple(names)
-    places = active.memo.get(names)
+    places = active.memo.get(columns)
     if places is None:
-        places = owners_at(names, active, monitor.levels)
+        places = owners_at(columns, active, monitor.levels)
     if places and (owner := foreign_in_rows(places, found)):
-        monitor.foreign(operation, active, owner, _shown_columns, names)
+        monitor.foreign(operation, active, owner, _shown_columns, columns)
 
 
-def owners_at(names: tuple[str, ...], active: Active, levels: Levels) -> Places:
+def owners_at(columns: Columns, active: Active, levels: Levels) -> Places:
     """Where rows with these columns say whose they are."""
-    found = active.memo[names] = levels.positions(_plain(names), active.ids, active.key)
+    found = active.memo[columns] = levels.positions(_plain(names_of(columns)), active.ids, active.key)
     return found
 
 
-def _shown_columns(names: Sequence[str]) -> str:
-    return f"columns {', '.join(names)}"[:160]
+def names_of(columns: Columns) -> tuple[str, ...]:
+    """The names of columns, of which a cursor tells more."""
+    return tuple([column if isinstance(column, str) else column[0] for column in columns])
+
+
+def _shown_columns(columns: Columns) -> str:
+    return f"columns {', '.join(names_of(columns))}"[:160]
 
 
 @lru_cache(maxsize=1024)

@@ -179,9 +179,12 @@ class _Watch:
         description = cursor.cursor.description
         if active is None or operation is None or not description:
             return
-        names = tuple([column[0] for column in description])
+        columns = description
+        if columns.__class__ is not tuple or columns[0].__class__ is not tuple:
+            columns = dbapi.names_of(columns)
         rows = found if type(found[0]) is tuple else [row for row in found if isinstance(row, (tuple, list))]
-        dbapi.rows(self.monitor, operation, active, names, rows)
+        if not dbapi.own(self.monitor, active, columns, rows):
+            dbapi.rows(self.monitor, operation, active, columns, rows)
 
 
 def _loaded(instance: Any) -> dict[str, Any]:

@@ -85,15 +85,18 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
         def fetch(strategy: Any, result: Any, cursor: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             active = monitor.active()
-            # beforehand: the last row closes the cursor
-            description = getattr(cursor, "description", None) if active is not None else None
+            if active is None:
+                return original(strategy, result, cursor, *args, **kwargs)
+            columns = getattr(cursor, "description", None)  # beforehand: the last row closes the cursor
             found = original(strategy, result, cursor, *args, **kwargs)
-            if found and description and active is not None:
+            if found and columns:
                 try:
+                    if columns.__class__ is not tuple or columns[0].__class__ is not tuple:
+                        columns = dbapi.names_of(columns)
                     rows = found if found.__class__ is list else _several(found)
-                    operation = operations[dbapi.effect_of(result.context.statement or "")]
-                    names = tuple([column[0] for column in description])
-                    dbapi.rows(monitor, operation, active, names, rows)
+                    if not dbapi.own(monitor, active, columns, rows):
+                        operation = operations[dbapi.effect_of(result.context.statement or "")]
+                        dbapi.rows(monitor, operation, active, columns, rows)
                 except Exception as error:
                     patcher.failed(error)
             return found

@@ -16,6 +16,8 @@ from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 
 Judged = tuple[Operation, Active]
+STYLE = ("sqlite", "qmark")  # dialect and paramstyle
+METHODS = ("cursor", "execute", "executemany", "executescript")
 FACTORY = 5  # the position of `factory` among the arguments of sqlite3.connect
 
 
@@ -43,7 +45,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             operation = _operation(method, text)
             active = None if many else dbapi.known(monitor, operation, schema, text, parameters)
             if active is None:
-                sql = Sql(text, parameters, "sqlite", "qmark", many)
+                sql = Sql(text, parameters, *STYLE, many)
                 active = dbapi.before(monitor, operation, sql, schema, lambda text: _rows(connection, text))
             return (operation, active) if active is not None else None
         except Exception as error:
