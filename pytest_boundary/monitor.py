@@ -111,7 +111,7 @@ class Monitor:
         self._judged: ContextVar[list[str] | None] = ContextVar("boundlint_judged", default=None)
         self.hands_down = False  # whether any client did that in this run
         # who asked, where a client hands its work to a thread of its own
-        self._asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
+        self.asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
             "boundlint_asked", default=None
         )
         # Where nobody asks for a report, an access that is no finding counts without its line.
@@ -131,7 +131,7 @@ class Monitor:
         __tracebackhide__ = True
         if self.claimed.get():
             return None
-        asked = self._asked.get()
+        asked = self.asked.get()
         active = self.boundaries.active() if asked is None else asked[0]
         if active is None:
             return self._without_boundary(operation, judge, shown, given)
@@ -210,7 +210,7 @@ class Monitor:
 
     def _frame(self) -> FrameType | None:
         """The user's frame that asked; our own frames are never the user's."""
-        asked = self._asked.get()
+        asked = self.asked.get()
         return self.frames.nearest(sys._getframe(1)) if asked is None else asked[1]
 
     def active(self) -> Active | None:
@@ -220,7 +220,7 @@ class Monitor:
         """
         if self.claimed.get():
             return None
-        asked = self._asked.get()
+        asked = self.asked.get()
         if asked is not None:
             active = asked[0]
             return None if active is None or active.reason else active
@@ -243,7 +243,7 @@ class Monitor:
     def carried(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """A function for a client's own worker thread, which is judged as if it were called here."""
         context = copy_context()
-        context.run(self._asked.set, self._asked.get() or (self.boundaries.active(), self._frame()))
+        context.run(self.asked.set, self.asked.get() or (self.boundaries.active(), self._frame()))
         return lambda *args, **kwargs: context.copy().run(function, *args, **kwargs)
 
     def judged(self, text: str) -> None:
@@ -414,7 +414,7 @@ class Monitor:
 
     def _context(self, frame: FrameType | None) -> str:
         parts: list[str] = []
-        if self._asked.get() is None and threading.get_ident() != self.boundaries.thread:
+        if self.asked.get() is None and threading.get_ident() != self.boundaries.thread:
             parts.append(f"thread {threading.current_thread().name!r}")
         if frame is None:
             return ", ".join(parts)

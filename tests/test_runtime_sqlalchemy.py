@@ -286,10 +286,21 @@ SQLITE = """
     import threading
     import aiosqlite
     from sqlite3 import connect
-    from boundlint.boundary import carry_context
+    from boundlint.boundary import AgentBoundary, Issuer, boundary_scope, carry_context
 
     class Mine(sqlite3.Connection):
         pass
+
+    class Logged(sqlite3.Connection):
+        said = []
+
+        def execute(self, statement, *parameters):
+            self.said.append(statement)
+            return super().execute(statement, *parameters)
+
+    class ByName(sqlite3.Connection):
+        def execute(self, statement, *parameters):
+            return sqlite3.Connection.execute(self, statement, *parameters)
 
     TABLES = "CREATE TABLE notes (id, tenant_id, text); CREATE TABLE plans (name); INSERT INTO notes VALUES (1, 'globex', 'x');"
 
@@ -300,6 +311,18 @@ SQLITE = """
 
     def run(statement, parameters=(), **options):
         return database(**options).execute(statement, parameters).fetchall()
+
+    def again(statement, *several):
+        found = database()
+        for parameters in several:
+            found.execute(statement, parameters).fetchall()
+
+    def for_another(statement, parameters):
+        found = database()
+        for _ in range(2):
+            found.execute(statement, parameters).fetchall()
+        with boundary_scope(AgentBoundary(tenant="globex", issued_by=Issuer("test"))):
+            found.execute(statement, parameters).fetchall()
 
     def many(statement, rows):
         database().executemany(statement, rows)
@@ -333,12 +356,19 @@ def test_sqlite3(project: Project) -> None:
         "free": 'code.run("SELECT name FROM plans")',
         "factory": 'code.run("SELECT text FROM notes WHERE tenant_id = ?", ("acme",), factory=code.Mine)',
         "row": "code.database().execute('PRAGMA user_version').fetchone()",
+        "again": 'code.again("SELECT text FROM notes WHERE tenant_id = ?", *[("acme",)] * 3)',
+        "subclass": "code.run('SELECT 1', factory=code.Logged); assert code.Logged.said == ['SELECT 1']",
         "many": 'code.many("INSERT INTO notes VALUES (?, ?, ?)", [(1, "acme", "a"), (2, "acme", "b")])',
         "async": 'asyncio.run(code.async_run("SELECT text FROM notes WHERE tenant_id = ?", ("acme",)))',
     }
     unscoped = {
         "parameter": 'code.run("SELECT text FROM notes WHERE id = ?", (1,))',
         "factory": 'code.run("SELECT text FROM notes", (), factory=code.Mine)',
+        "again": 'code.again("SELECT text FROM notes WHERE tenant_id = ?", *[("acme",)] * 3, ("globex",))',
+        "another boundary": 'code.for_another("SELECT text FROM notes WHERE tenant_id = ?", ("acme",))',
+        "subclass": 'code.run("SELECT text FROM notes", (), factory=code.Logged)',
+        "by name": 'code.run("SELECT text FROM notes", (), factory=code.ByName)',
+        "foreign of subclass": "code.run(\"SELECT 'globex' AS tenant_id\", factory=code.Logged)",
         "cursor": 'code.cursor("SELECT text FROM notes WHERE id = ?", (1,))',
         "many": 'code.many("INSERT INTO notes VALUES (?, ?, ?)", [(1, "acme", "a"), (2, "b", "b")])',
         "thread": 'code.in_thread("SELECT * FROM notes")',

@@ -21,6 +21,8 @@ class Verdicts:
     def __init__(self) -> None:
         self._known: dict[Hashable, _Statements] = {}  # by the ids of the boundary
         self._number = 0
+        # By text, for a seam to keep there what it needs of a statement whose judgement one value decides.
+        self.plain: dict[str, Any] = {}
         # The boundary of the latest question and its statements: together, since threads ask in turn.
         self._latest: tuple[Active | None, _Statements] = (None, ({}, {}))
 
@@ -53,7 +55,7 @@ class Verdicts:
         statements = self._of(active)[by_key]
         decided = statements.get(text)
         if decided is None:
-            decided = statements[text] = _Decided()
+            decided = statements[text] = Decided()
             self._number += 1
         places = [_place(key, parameters) for key in asked]
         if new := [place for place in places if place not in decided.asked]:
@@ -70,9 +72,15 @@ class Verdicts:
             if decided.place is not None and isinstance(text := parameters[decided.place], str):
                 decided.by_text[text] = found
 
+    def decided_by_one(self, text: str, active: Active) -> Decided | None:
+        """What was judged of a statement that says itself whose it is by the value of one parameter."""
+        decided = self._of(active)[False].get(text)
+        return decided if decided is not None and decided.place is not None else None
+
     def clear(self) -> None:
         """The schema has changed."""
         self._known.clear()
+        self.plain.clear()
         self._number = 0
         self._latest = (None, ({}, {}))
 
@@ -84,7 +92,7 @@ class Verdicts:
         return statements
 
 
-class _Decided:
+class Decided:
     """One statement in one boundary."""
 
     __slots__ = ("always", "asked", "by_text", "by_values", "place")
@@ -97,6 +105,7 @@ class _Decided:
         self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
 
     def forget(self) -> None:
+        """Other parameters decide as well, or there are too many values."""
         self.always = None
         self.by_values.clear()
         self.by_text.clear()
@@ -113,7 +122,7 @@ class _Decided:
 
 
 # By text: of those that are judged by what they say, and of those that go by the key of an object.
-_Statements = tuple[dict[str, _Decided], dict[str, _Decided]]
+_Statements = tuple[dict[str, Decided], dict[str, Decided]]
 
 
 def _place(key: str, parameters: Any) -> str | int:
