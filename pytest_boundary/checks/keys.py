@@ -47,14 +47,20 @@ def _search(active: Active, levels: Levels, delimiters: str) -> Search:
     return found[0] if len(found) == 1 else lambda key: all(search(key) for search in found) or None
 
 
+def search_of(active: Active, levels: Levels, delimiters: str) -> Search:
+    """What finds all ids in a key that holds them just as they are, and gives None for any other text."""
+    search: Search | None = active.memo.get(delimiters)
+    if search is None:
+        search = active.memo[delimiters] = _search(active, levels, delimiters)
+    return search
+
+
 def plainly_scoped(keys: Sequence[object], active: Active, levels: Levels, delimiters: str) -> bool:
     """Whether every key holds every id just as it is; what this denies may be scoped all the same.
 
     It is on the way of every access, and answers for nearly all.
     """
-    search: Search | None = active.memo.get(delimiters)
-    if search is None:
-        search = active.memo[delimiters] = _search(active, levels, delimiters)
+    search = search_of(active, levels, delimiters)
     for key in keys:
         if search(key if key.__class__ is str else text_of(key)) is None:
             return False

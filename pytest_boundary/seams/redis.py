@@ -6,13 +6,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import ModuleType
 from typing import Any
 
+from boundlint.boundary import Scope
 from pytest_boundary import catalog
-from pytest_boundary.active import Active
-from pytest_boundary.checks.keys import LOCK, judge_keys, plainly_scoped, text_of
+from pytest_boundary.active import Active, innermost
+from pytest_boundary.checks.keys import LOCK, Search, judge_keys, plainly_scoped, search_of, text_of
 from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.levels import same_id
 from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
@@ -69,6 +70,16 @@ class Command:
     operation: Operation
     free: bool
     keys: Callable[[Sequence[Any]], Sequence[Any]]
+
+    @cached_property
+    def by_first(self) -> bool:
+        """Whether its first argument is its only key."""
+        return not self.free and self.keys is _first
+
+    @cached_property
+    def reads(self) -> bool:
+        """Whether it gives what was stored."""
+        return self.operation.effect == "read"
 
     @property
     def what(self) -> str:
@@ -150,6 +161,11 @@ class _Watch:
         self.client = client
         self.monitor = monitor
         self._commands: dict[str, Command] = {}  # by the word as it is written
+        # on the way of every access: looked up once
+        self._entered, self._asked = innermost.get, monitor.asked.get
+        self._marks = monitor.watcher.canaries.known
+        # the scope of the latest access, its boundary, and what finds the ids in a key: together, as threads take turns
+        self._latest: tuple[Scope | None, Active | None, Search] = (None, None, len)
 
     def before(self, _client: Any, args: tuple[Any, ...], _options: dict[str, Any]) -> Any:
         """Judge one command, sent or queued."""
@@ -157,6 +173,20 @@ class _Watch:
         monitor = self.monitor
         word = args[0] if args else ""
         known = self._commands.get(word) if word.__class__ is str else None
+        scope, active, search = self._latest
+        if (
+            known is not None
+            and known.by_first
+            and scope is self._entered()
+            and scope is not None
+            and self._asked() is None
+            and len(args) > 1
+            and args[1].__class__ is str
+            and search(args[1]) is not None
+            and not self._marks
+        ):  # nearly every access: the key holds the ids of the boundary that the latest one had
+            monitor.ledger.counts[known.operation.scoped] += 1
+            return (active, known, args[1:]) if known.reads else None
         if known is not None:
             rest: Sequence[Any] = args[1:]
         else:
@@ -169,7 +199,10 @@ class _Watch:
         operation = known.operation
         active, keys = monitor.active(), rest[:1] if known.keys is _first else known.keys(rest)
         if active is not None and plainly_scoped(keys, active, monitor.levels, monitor.settings.delimiters):
-            monitor.passed(operation, "scoped", _shown, known, rest)  # nearly always
+            monitor.passed(operation, "scoped", _shown, known, rest)
+            if not monitor.by_site and self._asked() is None:
+                search = search_of(active, monitor.levels, monitor.settings.delimiters)
+                self._latest = (self._entered(), active, search)
         elif monitor.frames.through(QUEUES):
             return None  # a queue keeps its books; its jobs are judged by its own seam
         else:
