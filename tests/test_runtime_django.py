@@ -168,6 +168,11 @@ APP = """
         ticket = load_foreign()
         Ticket.objects.bulk_update([ticket], ["title"])
 
+    def save_own():
+        ticket = own().get(id=1)
+        for _ in range(3):
+            ticket.save()
+
     def save_over(number):
         Ticket(id=number, tenant_id="acme", title="stolen").save()
 
@@ -275,6 +280,8 @@ UNSCOPED = {
         "QuerySet.bulk_update",
     ),
     "saved foreign": ('change_foreign("save")', "BND501", "Model.save"),
+    "saved foreign after own": ('save_own(); change_foreign("save")', "BND501", "Model.save"),
+    "over another row after own": ("save_own(); save_over(2)", "BND501", "Model.save"),
     "deleted foreign": ('change_foreign("delete")', "BND501", "Model.delete"),
     "refreshed foreign": ('change_foreign("refresh_from_db")', "BND501", "Model.refresh_from_db"),
     "bulk foreign": ("bulk_foreign()", "BND501", "QuerySet.bulk_update"),

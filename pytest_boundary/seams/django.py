@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import lru_cache, partial
 from types import ModuleType
@@ -13,6 +14,7 @@ from weakref import WeakSet
 
 from boundlint.index.words import IDENTITY
 from pytest_boundary import catalog
+from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
@@ -22,6 +24,8 @@ from pytest_boundary.seams import Seam, dbapi
 from pytest_boundary.seams.django_origin import BY_KEY, Origin, Origins
 from pytest_boundary.seams.django_tests import built_by_test, called_by_test, install_managers
 
+# the object whose row Django updates
+SAVING: ContextVar[Any] = ContextVar("boundlint_saving", default=None)
 FETCHES = ("fetchone", "fetchmany", "fetchall")
 OPERATION, SCHEMA = "_boundlint_operation", "_boundlint_schema"  # on a cursor, on a connection
 CURSOR = "django.db.backends.utils.CursorWrapper"
@@ -71,7 +75,11 @@ class _Watch:
         cursor = context["cursor"]
         if many:
             parameters = list(parameters)
-        late = self.patcher.attempt(self._before, sql, parameters, many, context)
+        try:
+            late = self._before(sql, parameters, many, context)
+        except Exception as error:
+            self.patcher.failed(error)
+            late = None
         claimed = self.monitor.claimed
         token = claimed.set(True)
         try:
@@ -91,9 +99,12 @@ class _Watch:
         effect = dbapi.effect_of(text)
         operation = cursor[OPERATION] = self._operations[effect]
         given = parameters or ()
-        by_itself = not many and text not in schema.by_key
-        if by_itself and dbapi.known(monitor, operation, schema, text, given) is not None:
-            return None
+        if not many:
+            if text not in schema.by_key:
+                if dbapi.known(monitor, operation, schema, text, given) is not None:
+                    return None
+            elif self._saves_own() and dbapi.known(monitor, operation, schema, text, given, True) is not None:
+                return None
         frame = sys._getframe(1)
         origin = (
             Origin() if monitor.claimed.get() else self._origins.model(frame) or self._origins.find(frame)
@@ -130,6 +141,16 @@ class _Watch:
                 return None
         judge(by_key)
         return None
+
+    def _saves_own(self) -> bool:
+        """Whether Django updates the row of a loaded object that says whose it is: nearly every `save()`."""
+        instance, active = SAVING.get(), self.monitor.active()
+        return (
+            instance is not None
+            and active is not None
+            and not instance._state.adding
+            and not foreign_attributes(instance, active, self.monitor.levels)
+        )
 
     def _schema(self, connection: Any) -> _Schema:
         """That of the database that a connection is for: while tests are set up, that changes."""
@@ -171,20 +192,24 @@ class _Watch:
         owned = not instance._state.adding and self.monitor.levels.owners(_loaded(instance), active.ids)
         return bool(owned) or _by_primary_key(origin.queryset)
 
-    def compare(self, cursor: Any, found: Sequence[Any]) -> None:
+    def compare(self, cursor: Any, active: Active, found: Sequence[Any]) -> None:
         """Judge rows that were fetched."""
         __tracebackhide__ = True
-        active = self.monitor.active()
-        operation = vars(cursor).get(OPERATION)
-        description = cursor.cursor.description
-        if active is None or operation is None or not description:
-            return
-        columns = description
-        if columns.__class__ is not tuple or columns[0].__class__ is not tuple:
-            columns = dbapi.names_of(columns)
-        rows = found if type(found[0]) is tuple else [row for row in found if isinstance(row, (tuple, list))]
-        if not dbapi.own(self.monitor, active, columns, rows):
-            dbapi.rows(self.monitor, operation, active, columns, rows)
+        try:
+            columns = cursor.cursor.description
+            if not columns:
+                return
+            if columns.__class__ is not tuple or columns[0].__class__ is not tuple:
+                columns = dbapi.names_of(columns)
+            if found[0].__class__ is not tuple:
+                found = [row for row in found if isinstance(row, (tuple, list))]
+            if dbapi.own(self.monitor, active, columns, found):
+                return
+            operation = vars(cursor).get(OPERATION)
+            if operation is not None:
+                dbapi.rows(self.monitor, operation, active, columns, found)
+        except Exception as error:
+            self.patcher.failed(error)
 
 
 def _loaded(instance: Any) -> dict[str, Any]:
@@ -251,22 +276,26 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
         for connection in sys.modules["django.db"].connections.all(initialized_only=True):
             connected(connection)
 
+    claimed = monitor.claimed
+
     def fetching(original: Any) -> Any:
         def __getattr__(cursor: Any, name: str) -> Any:
             found = original(cursor, name)
-            if name not in FETCHES or monitor.active() is None:
+            if name not in FETCHES:
                 return found
-            claimed = monitor.claimed
 
             def fetch(*args: Any, **kwargs: Any) -> Any:
                 __tracebackhide__ = True
+                active = monitor.active()
+                if active is None:
+                    return found(*args, **kwargs)
                 token = claimed.set(True)  # the driver's rows are these
                 try:
                     result = found(*args, **kwargs)
                 finally:
                     claimed.reset(token)
                 if result:
-                    watch.patcher.attempt(watch.compare, cursor, [result] if name == "fetchone" else result)
+                    watch.compare(cursor, active, [result] if name == "fetchone" else result)
                 return result
 
             return fetch
@@ -278,7 +307,7 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             __tracebackhide__ = True
             rows = original(cursor)
             while True:
-                claimed = monitor.claimed
+                active = monitor.active()
                 token = claimed.set(True)
                 try:
                     row = next(rows, rows)
@@ -286,7 +315,8 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
                     claimed.reset(token)
                 if row is rows:
                     return
-                watch.patcher.attempt(watch.compare, cursor, [row])
+                if active is not None:
+                    watch.compare(cursor, active, [row])
                 yield row
 
         return __iter__
@@ -309,6 +339,20 @@ def install_models(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
     for method in sorted(BY_KEY):
         if method not in vars(module.Model):
             raise patcher.broken(f"Model.{method} not found")
+
+    def saving(original: Any) -> Any:
+        def _do_update(instance: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            token = SAVING.set(instance)
+            try:
+                return original(instance, *args, **kwargs)
+            finally:
+                SAVING.reset(token)
+
+        return _do_update
+
+    if "_do_update" in vars(module.Model):  # else the frames tell
+        patcher.replace(module.Model, "_do_update", saving)
 
 
 def install_async(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:

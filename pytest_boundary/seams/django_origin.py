@@ -9,8 +9,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 from pytest_boundary import catalog
-from pytest_boundary.frames import Frames
+from pytest_boundary.frames import OWN, Frames
 
+HOOK = "a hook of boundlint"  # in place of a path
 QUERIES, BASE, DELETION = "db/models/query.py", "db/models/base.py", "db/models/deletion.py"
 # What the user called, by the file of Django that it stands in.
 OWNERS = {
@@ -130,10 +131,12 @@ class Origins:
         return collecting and found.queryset is not names.get("del_query", frame)
 
     def _file_of(self, filename: str) -> str | None:
-        """A file's path in Django, None where it is none of Django's."""
+        """A file's path in Django, None where it is none of Django's; our hooks stand between Django's frames."""
         found = self._files.get(filename, "")
         if found == "":
-            inside = filename.startswith(self._folder)
-            found = filename[len(self._folder) :].replace(os.sep, "/") if inside else None
+            if filename.startswith(self._folder):
+                found = filename[len(self._folder) :].replace(os.sep, "/")
+            else:
+                found = HOOK if filename.startswith(OWN) else None
             self._files[filename] = found
         return found

@@ -42,6 +42,8 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
         """Gives what the rows are to be compared with."""
         __tracebackhide__ = True
         try:
+            if claimed() and not dbapi.changes_schema(text, *STYLE):  # a client above has judged it
+                return None
             schema = connection._boundlint_schema
             if schema is None:
                 schema = connection._boundlint_schema = dbapi.Schema()
@@ -49,7 +51,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             if kept is not None and not many and not monitor.hands_down:
                 # nearly every access: the statement is known, and its one decisive value is the boundary's id
                 scope, decided, access, passed = kept
-                if scope is entered() and not claimed() and asked() is None and not marks:
+                if scope is entered() and asked() is None and not marks:
                     try:
                         if decided.by_text.get(parameters[decided.place]) == "scoped":
                             monitor.ledger.counts[access] += 1
@@ -61,8 +63,6 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             operation = _operation(method, text)
             active = None if many else dbapi.known(monitor, operation, schema, text, parameters)
             if active is None:
-                if claimed() and not dbapi.changes_schema(text, *STYLE):
-                    return None
                 sql = Sql(text, parameters, *STYLE, many)
                 active = dbapi.before(monitor, operation, sql, schema, lambda text: _rows(connection, text))
                 if active is None:
