@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from benchmarks.runtime_operations import operations
+from benchmarks.runtime_operations import clients
 from benchmarks.tables import markdown, replace_between
 from boundlint.boundary import AgentBoundary, Issuer, boundary_scope
 from pytest_boundary.config import PluginSettings
@@ -30,9 +31,10 @@ from pytest_boundary.seams import Seams
 
 README = Path(__file__).parent / "README.md"
 CALLS = 300  # of each operation in one turn, at most
-WARM_UP = 10
-MAX_TURN = 0.03  # seconds of one turn of an operation that takes long
-TURNS = 10  # of which the best counts
+WARM_UP = 30
+MAX_TURN = 0.01  # seconds of one turn of an operation that takes long
+TURNS = 3  # of which the best counts
+PAIRS = 5  # of both sides of an operation, in one round
 MAX_MICROSECONDS = 10.0  # that a seam may add to one operation
 MAX_SUITE = 1.15  # of a suite that does nothing but data access, start-up aside
 WITHOUT = "not installed"
@@ -87,29 +89,38 @@ def watched() -> Iterator[None]:
 
 
 def per_call(operation: Callable[[], object]) -> float:
-    """Microseconds of processor time of one call in this thread, the best of several turns: the machine may be busy."""
+    """Microseconds of processor time of one call in this thread, the best of a few turns: the machine may be busy."""
     started = time.thread_time()
     for _ in range(WARM_UP):
         operation()
     calls = max(20, min(CALLS, int(MAX_TURN / (time.thread_time() - started + 1e-9) * WARM_UP)))
     best = float("inf")
-    for _ in range(TURNS):
-        started = time.thread_time()
-        for _ in range(calls):
-            operation()
-        best = min(best, (time.thread_time() - started) / calls * 1e6)
+    gc.collect()
+    gc.disable()  # as timeit does: what else is in memory is not to count
+    try:
+        for _ in range(TURNS):
+            started = time.thread_time()
+            for _ in range(calls):
+                operation()
+            best = min(best, (time.thread_time() - started) / calls * 1e6)
+    finally:
+        gc.enable()
     return best
 
 
 def measure_operations(rounds: int, only: str = "") -> dict[str, tuple[float, float, float]]:
-    """For each operation: microseconds without, what the seam adds, and the ratio: medians of paired rounds."""
+    """For each operation: microseconds without, what the seam adds, and the ratio: medians of paired rounds.
+
+    Of each client both sides follow right upon another, many times: what a machine takes longer for comes and goes.
+    """
     pairs: dict[str, list[tuple[float, float]]] = {}
     boundary = AgentBoundary(issued_by=Issuer("benchmark"), tenant="acme")
     for _ in range(rounds):
-        alone = {name: per_call(operation) for name, operation in operations(only)}
-        with watched(), boundary_scope(boundary):
-            for name, operation in operations(only):
-                pairs.setdefault(name, []).append((alone[name], per_call(operation)))
+        for calls in clients(only):
+            alone = {name: per_call(operation) for name, operation in calls().items()}
+            with watched(), boundary_scope(boundary):
+                for name, operation in calls().items():
+                    pairs.setdefault(name, []).append((alone[name], per_call(operation)))
     return {
         name: (
             median(alone for alone, _ in found),
@@ -172,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the tables into the README")
     options = parser.parse_args(arguments)
     undisturbed()
-    single = measure_operations(options.rounds, options.only)
+    single = measure_operations(options.rounds * PAIRS, options.only)
     if options.only:
         print(single)
         return 0

@@ -83,7 +83,7 @@ def _django_model() -> Any:
         CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}},
     )
     django.setup()
-    from django.db import connection, models  # type: ignore[import-untyped]
+    from django.db import models  # type: ignore[import-untyped]
 
     class Note(models.Model):  # type: ignore[misc]
         tenant_id = models.CharField(max_length=20)
@@ -92,9 +92,6 @@ def _django_model() -> Any:
         class Meta:
             app_label = "benchmark"
 
-    with connection.schema_editor() as editor:
-        editor.create_model(Note)
-    Note(id=1, tenant_id=TENANT, text="x").save(force_insert=True)
     return Note
 
 
@@ -102,6 +99,12 @@ def django() -> Calls:
     """ORM and cache, on sqlite and in memory."""
     model: Any = _django_model()
     from django.core.cache import cache  # type: ignore[import-untyped]
+    from django.db import connection
+
+    connection.connect()  # anew: the driver below is watched where it is made
+    with connection.schema_editor() as editor:
+        editor.create_model(model)
+    model(id=1, tenant_id=TENANT, text="x").save(force_insert=True)
 
     note = model.objects.get(tenant_id=TENANT, id=1)
     cache.set("acme:key", "value")
@@ -195,8 +198,6 @@ def logs() -> Calls:
 CLIENTS = (redis, sqlite, sqlalchemy, django, pymongo, qdrant, chroma, lancedb, logs)
 
 
-def operations(only: str = "") -> Iterator[tuple[str, Callable[[], object]]]:
-    """One call each; made while the seams are on or off, since some clients are changed when they are made."""
-    for client in CLIENTS:
-        if only in client.__name__:
-            yield from client().items()
+def clients(only: str = "") -> Iterator[Callable[[], Calls]]:
+    """What makes the calls of a client; while the seams are on or off, since some clients are changed when made."""
+    return (client for client in CLIENTS if only in client.__name__)

@@ -66,6 +66,12 @@ class Patcher:
 
         self._undo.append(put_back)
 
+    def add(self, owner: Any, name: str, function: Any) -> None:
+        """Give a class a method in place of what it answers by `__getattr__`."""
+        setattr(function, MARK, self)
+        setattr(owner, name, function)
+        self._undo.append(lambda: delattr(owner, name))
+
     def wrap(
         self, owner: Any, name: str, before: Before, after: After | None = None, *, claims: bool = False
     ) -> None:

@@ -19,32 +19,18 @@ class Verdicts:
     """
 
     def __init__(self) -> None:
-        self._known: dict[Hashable, _Statements] = {}  # by the ids of the boundary
+        self._known: dict[Hashable, Statements] = {}  # by the ids of the boundary
         self._number = 0
         # By text, for a seam to keep there what it needs of a statement whose judgement one value decides.
         self.plain: dict[str, Any] = {}
         # The boundary of the latest question and its statements: together, since threads ask in turn.
-        self._latest: tuple[Active | None, _Statements] = (None, ({}, {}))
+        self.latest: tuple[Active | None, Statements] = (None, ({}, {}))
 
     def recall(self, text: str, parameters: Any, active: Active, by_key: bool) -> Judgement | None:
         """The judgement of an execution like this one, None where there was none yet."""
-        latest, statements = self._latest
-        if latest is not active:
-            statements = self._of(active)
-        decided = statements[by_key].get(text)
-        if decided is None:
-            return None
-        if decided.always is not None:
-            return decided.always
-        place = decided.place
-        if place is not None:  # nearly always one value decides: the tenant's id
-            try:
-                found = decided.by_text.get(parameters[place])
-                if found is not None:
-                    return found
-            except (LookupError, TypeError):
-                return None
-        return decided.by_values.get(decided.values(parameters))
+        latest, statements = self.latest
+        decided = (statements if latest is active else self.of(active))[by_key].get(text)
+        return None if decided is None else decided.recall(parameters)
 
     def keep(
         self, text: str, parameters: Any, active: Active, by_key: bool, asked: Iterable[str], found: Judgement
@@ -52,7 +38,7 @@ class Verdicts:
         """Remember a judgement, which asked for the values of these parameters."""
         if self._number > MAX_KNOWN:
             self.clear()
-        statements = self._of(active)[by_key]
+        statements = self.of(active)[by_key]
         decided = statements.get(text)
         if decided is None:
             decided = statements[text] = Decided()
@@ -74,7 +60,7 @@ class Verdicts:
 
     def decided_by_one(self, text: str, active: Active) -> Decided | None:
         """What was judged of a statement that says itself whose it is by the value of one parameter."""
-        decided = self._of(active)[False].get(text)
+        decided = self.of(active)[False].get(text)
         return decided if decided is not None and decided.place is not None else None
 
     def clear(self) -> None:
@@ -82,13 +68,14 @@ class Verdicts:
         self._known.clear()
         self.plain.clear()
         self._number = 0
-        self._latest = (None, ({}, {}))
+        self.latest = (None, ({}, {}))
 
-    def _of(self, active: Active) -> _Statements:
+    def of(self, active: Active) -> Statements:
+        """The statements that were judged in a boundary."""
         if len(self._known) > MAX_KNOWN:
             self.clear()
         statements = self._known.setdefault(active.key, ({}, {}))
-        self._latest = (active, statements)
+        self.latest = (active, statements)
         return statements
 
 
@@ -103,6 +90,20 @@ class Decided:
         self.by_values: dict[Hashable, Judgement] = {}
         self.place: str | int | None = None  # the only parameter that decides
         self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
+
+    def recall(self, parameters: Any) -> Judgement | None:
+        """The judgement of an execution with these parameters, None where there was none yet."""
+        if self.always is not None:
+            return self.always
+        place = self.place
+        if place is not None:  # nearly always one value decides: the tenant's id
+            try:
+                found = self.by_text.get(parameters[place])
+                if found is not None:
+                    return found
+            except (LookupError, TypeError):
+                return None
+        return self.by_values.get(self.values(parameters))
 
     def forget(self) -> None:
         """Other parameters decide as well, or there are too many values."""
@@ -122,7 +123,7 @@ class Decided:
 
 
 # By text: of those that are judged by what they say, and of those that go by the key of an object.
-_Statements = tuple[dict[str, Decided], dict[str, Decided]]
+Statements = tuple[dict[str, Decided], dict[str, Decided]]
 
 
 def _place(key: str, parameters: Any) -> str | int:

@@ -127,7 +127,12 @@ def known(
     active = monitor.active()
     if active is None:
         return None
-    verdict = schema.verdicts.recall(text, parameters, active, by_key)
+    verdicts = schema.verdicts
+    latest, statements = verdicts.latest
+    decided = (statements if latest is active else verdicts.of(active))[by_key].get(text)
+    if decided is None:
+        return None
+    verdict = decided.always if decided.always is not None else decided.recall(parameters)
     if verdict == "scoped":
         access = operation.scoped
     elif verdict == "free":

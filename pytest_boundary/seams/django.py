@@ -278,29 +278,29 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
 
     claimed = monitor.claimed
 
-    def fetching(original: Any) -> Any:
-        def __getattr__(cursor: Any, name: str) -> Any:
-            found = original(cursor, name)
-            if name not in FETCHES:
-                return found
+    wrapped = module.utils.CursorWrapper
+    if "__getattr__" not in vars(wrapped):
+        raise patcher.broken("CursorWrapper.__getattr__ not found")
+    forwarded = wrapped.__getattr__
 
-            def fetch(*args: Any, **kwargs: Any) -> Any:
-                __tracebackhide__ = True
-                active = monitor.active()
-                if active is None:
-                    return found(*args, **kwargs)
-                token = claimed.set(True)  # the driver's rows are these
-                try:
-                    result = found(*args, **kwargs)
-                finally:
-                    claimed.reset(token)
-                if result:
-                    watch.compare(cursor, active, [result] if name == "fetchone" else result)
-                return result
+    def fetching(name: str) -> Any:
+        one = name == "fetchone"
 
-            return fetch
+        def fetch(cursor: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            active = monitor.active()
+            if active is None:
+                return forwarded(cursor, name)(*args, **kwargs)
+            token = claimed.set(True)  # the driver's rows are these
+            try:
+                result = forwarded(cursor, name)(*args, **kwargs)
+            finally:
+                claimed.reset(token)
+            if result:
+                watch.compare(cursor, active, [result] if one else result)
+            return result
 
-        return __getattr__
+        return fetch
 
     def iterating(original: Any) -> Any:
         def __iter__(cursor: Any) -> Iterator[Any]:
@@ -321,8 +321,11 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
 
         return __iter__
 
-    patcher.replace(module.utils.CursorWrapper, "__getattr__", fetching)
-    patcher.replace(module.utils.CursorWrapper, "__iter__", iterating)
+    for name in FETCHES:
+        if name in vars(wrapped):
+            raise patcher.broken(f"CursorWrapper.{name} is no attribute of the driver's cursor any more")
+        patcher.add(wrapped, name, fetching(name))
+    patcher.replace(wrapped, "__iter__", iterating)
 
 
 def install_queries(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
