@@ -108,7 +108,7 @@ class Monitor:
         # set while an outer client's call is under way: the clients below it are the same access
         self.claimed: ContextVar[bool] = ContextVar("boundlint_claimed", default=False)
         # SQL that a client above has judged: the driver below takes it out and does not judge it again
-        self._judged: ContextVar[list[str] | None] = ContextVar("boundlint_judged", default=None)
+        self.handed: ContextVar[list[str] | None] = ContextVar("boundlint_judged", default=None)
         self.hands_down = False  # whether any client did that in this run
         # who asked, where a client hands its work to a thread of its own
         self.asked: ContextVar[tuple[Active | None, FrameType | None] | None] = ContextVar(
@@ -249,11 +249,11 @@ class Monitor:
     def judged(self, text: str) -> None:
         """Say that a client has judged this SQL, which it is about to hand to its driver."""
         self.hands_down = True
-        self._judged.set([text])
+        self.handed.set([text])
 
     def take_judged(self, text: str) -> bool:
         """Whether a client above the driver has judged this SQL; true once."""
-        judged = self._judged.get()
+        judged = self.handed.get()
         if judged and judged[0] == text:
             judged.clear()
             return True

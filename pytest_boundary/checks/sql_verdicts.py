@@ -21,8 +21,6 @@ class Verdicts:
     def __init__(self) -> None:
         self._known: dict[Hashable, Statements] = {}  # by the ids of the boundary
         self._number = 0
-        # By text, for a seam to keep there what it needs of a statement whose judgement one value decides.
-        self.plain: dict[str, Any] = {}
         # The boundary of the latest question and its statements: together, since threads ask in turn.
         self.latest: tuple[Active | None, Statements] = (None, ({}, {}))
 
@@ -58,15 +56,12 @@ class Verdicts:
             if decided.place is not None and isinstance(text := parameters[decided.place], str):
                 decided.by_text[text] = found
 
-    def decided_by_one(self, text: str, active: Active) -> Decided | None:
-        """What was judged of a statement that says itself whose it is by the value of one parameter."""
-        decided = self.of(active)[False].get(text)
-        return decided if decided is not None and decided.place is not None else None
-
     def clear(self) -> None:
         """The schema has changed."""
+        for statements in self._known.values():
+            for decided in (*statements[0].values(), *statements[1].values()):
+                decided.forget()  # a seam may have kept it
         self._known.clear()
-        self.plain.clear()
         self._number = 0
         self.latest = (None, ({}, {}))
 
@@ -90,6 +85,15 @@ class Decided:
         self.by_values: dict[Hashable, Judgement] = {}
         self.place: str | int | None = None  # the only parameter that decides
         self.by_text: dict[object, Judgement] = {}  # the same by its value, where that is text
+
+    def at_hand(self, parameters: Any) -> Judgement | None:
+        """The same as `recall`, where it asks for one value at most: what nearly all statements do."""
+        if self.place is None:
+            return self.always
+        try:
+            return self.by_text.get(parameters[self.place])
+        except (LookupError, TypeError):
+            return None
 
     def recall(self, parameters: Any) -> Judgement | None:
         """The judgement of an execution with these parameters, None where there was none yet."""

@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from boundlint.boundary import Scope
 from boundlint.index.words import IDENTITY
-from pytest_boundary.active import Active
+from pytest_boundary.active import Active, innermost
 from pytest_boundary.checks.rows import Places, foreign_in_rows
 from pytest_boundary.checks.sql import Parents, Sql, defines, judge_sql, tables
-from pytest_boundary.checks.sql_verdicts import Verdicts
+from pytest_boundary.checks.sql_verdicts import Decided, Verdicts
+from pytest_boundary.ledger import Access
 from pytest_boundary.levels import Levels
 from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
 # The names of columns, or the description that a cursor gives where it is made of tuples: to be looked up as it is.
 Columns = tuple[Any, ...]
+MAX_KEPT = 2000  # statements
 PLAIN, VALUE = (
     re.compile(r"[a-z_]\w*$"),
     re.compile(r"[\w.@+ -]{1,200}$"),
@@ -114,6 +117,69 @@ class Schema:
         """After CREATE, ALTER, DROP, and a change of role, which row-level security goes by."""
         self._columns.clear()
         self.verdicts.clear()
+
+
+class Kept:
+    """Passes a statement that passed before in the same scope, by as few steps as can be: nearly every access.
+
+    `owner` is the database that a statement runs on. What this does not pass may be scoped all the same.
+    """
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._entered, self._asked = innermost.get, monitor.asked.get
+        self._marks = monitor.watcher.canaries.known
+        self._kept: dict[str, tuple[Scope, object, Decided, Judgement, Access, bool, Any]] = {}
+
+    def passes(self, text: str, parameters: Any, owner: object, by_key: bool) -> Any:
+        """What was kept with a statement that passes, else None. The caller has asked whether this is claimed."""
+        kept = self._kept.get(text)
+        if kept is None:
+            return None
+        scope, kept_owner, decided, verdict, access, kept_by_key, given = kept
+        if (
+            scope is not self._entered()
+            or owner is not kept_owner
+            or kept_by_key is not by_key
+            or self._asked() is not None
+            or self._marks
+        ):
+            return None
+        if decided.place is None:
+            if decided.always != verdict:
+                return None
+        else:
+            try:
+                if decided.by_text.get(parameters[decided.place]) != verdict:
+                    return None
+            except (LookupError, TypeError):  # not the parameters that it needs: the driver tells
+                return None
+        self._monitor.ledger.counts[access] += 1
+        return given
+
+    def keep(
+        self,
+        text: str,
+        parameters: Any,
+        owner: object,
+        schema: Schema,
+        operation: Operation,
+        active: Active,
+        by_key: bool = False,
+        given: Any = True,
+    ) -> None:
+        """Remember a statement that has just passed."""
+        scope = self._entered()
+        if self._monitor.by_site or scope is None or self._asked() is not None:
+            return
+        decided = schema.verdicts.of(active)[by_key].get(text)
+        verdict = None if decided is None else decided.at_hand(parameters)
+        if decided is None or not (verdict == "scoped" or verdict == "free"):
+            return
+        if len(self._kept) > MAX_KEPT:
+            self._kept.clear()
+        access = operation.scoped if verdict == "scoped" else operation.free
+        self._kept[text] = (scope, owner, decided, verdict, access, by_key, given)
 
 
 def known(

@@ -63,6 +63,8 @@ class _Watch:
     def __init__(self, patcher: Patcher, monitor: Monitor) -> None:
         self.monitor = monitor
         self.patcher = patcher
+        self._claimed = monitor.claimed.get
+        self._kept = dbapi.Kept(monitor)
         self._origins = Origins(os.path.dirname(str(sys.modules["django"].__file__)), monitor.frames)
         self._schemas: dict[tuple[str, str], _Schema] = {}
         self._operations = {effect: self._lazily(effect) for effect in ("read", "write", "delete")}
@@ -75,11 +77,17 @@ class _Watch:
         cursor = context["cursor"]
         if many:
             parameters = list(parameters)
+        late = None
         try:
-            late = self._before(sql, parameters, many, context)
+            schema, kept = self._schema(context["connection"]), None
+            if not (many or sql in schema.by_key or self._claimed()):
+                kept = self._kept.passes(sql, parameters or (), schema, False)
+            if kept is None:
+                late = self._before(sql, parameters, many, context)
+            else:
+                vars(cursor)[OPERATION] = kept
         except Exception as error:
             self.patcher.failed(error)
-            late = None
         claimed = self.monitor.claimed
         token = claimed.set(True)
         try:
@@ -101,7 +109,9 @@ class _Watch:
         given = parameters or ()
         if not many:
             if text not in schema.by_key:
-                if dbapi.known(monitor, operation, schema, text, given) is not None:
+                active = dbapi.known(monitor, operation, schema, text, given)
+                if active is not None:
+                    self._kept.keep(text, given, schema, schema, operation, active, given=operation)
                     return None
             elif self._saves_own() and dbapi.known(monitor, operation, schema, text, given, True) is not None:
                 return None

@@ -46,6 +46,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
     entries = _Entries(folder)
     operations = {effect: entries.operation(effect) for effect in ("read", "write", "delete")}
     schemas: dict[int, tuple[ref[Any], dbapi.Schema]] = {}
+    kept = dbapi.Kept(monitor)
 
     def schema_of(engine: Any) -> dbapi.Schema:
         known = schemas.get(id(engine))
@@ -62,6 +63,8 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
         if passed is None and not by_key and _loads(context):  # asked where it does not pass without
             by_key = True
             passed = None if many else dbapi.known(monitor, operation, schema, statement, parameters, by_key)
+        if passed is not None and not many:
+            kept.keep(statement, parameters, connection.dialect, schema, operation, passed, by_key)
         if passed is None:
             dialect = connection.dialect
             sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
@@ -77,7 +80,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
 
     connection = module.engine.Connection
     if all(name in vars(connection) for name in EXECUTIONS):
-        _watch_executions(connection, patcher, monitor, judge)
+        _watch_executions(connection, patcher, monitor, judge, kept)
     else:
         _listen(module.engine.Engine, patcher, monitor, judge)
 
@@ -116,12 +119,14 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
 Judge = Callable[[Any, str, Any, Any, bool], None]  # connection, statement, parameters, context, many
 
 
-def _watch_executions(owner: Any, patcher: Patcher, monitor: Monitor, judge: Judge) -> None:
+def _watch_executions(owner: Any, patcher: Patcher, monitor: Monitor, judge: Judge, kept: dbapi.Kept) -> None:
     """Judge in the methods where every statement of SQLAlchemy 2 passes.
 
     The event `before_cursor_execute` adds 12 µs to a Core select where this adds 7, and 3 of them stay for the rest of
     the process when its listener is removed (measured, docs/pytest.md).
     """
+
+    claimed, hand_down = monitor.claimed.get, monitor.handed.set
 
     def refused(cursor: Any, error: Exception) -> None:
         __tracebackhide__ = True
@@ -132,12 +137,16 @@ def _watch_executions(owner: Any, patcher: Patcher, monitor: Monitor, judge: Jud
     def single(original: Any) -> Any:
         def execute(connection: Any, dialect: Any, context: Any, *args: Any) -> Any:
             __tracebackhide__ = True
-            if not monitor.claimed.get():
+            if not claimed():
                 try:
-                    parameters = context.parameters
+                    statement, parameters = context.statement, context.parameters
                     many = len(parameters) != 1
-                    judge(connection, context.statement, parameters if many else parameters[0], context, many)
-                    monitor.judged(context.statement)
+                    if not many:
+                        parameters = parameters[0]
+                    if many or kept.passes(statement, parameters, connection.dialect, FLUSHING.get()) is None:
+                        judge(connection, statement, parameters, context, many)
+                    monitor.hands_down = True
+                    hand_down([statement])  # what `judged` does, without the call
                 except UnscopedAccess as error:
                     refused(context.cursor, error)
                 except Exception as error:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from pytest_boundary import catalog
-from pytest_boundary.active import Active, innermost
+from pytest_boundary.active import Active
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
 from pytest_boundary.patching import Patcher
@@ -34,32 +34,31 @@ def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
 def _classes(monitor: Monitor, patcher: Patcher) -> Any:
     """A function that gives the watched subclass of a connection class."""
     # on the way of every access: what it needs is looked up once
-    claimed, asked, entered = monitor.claimed.get, monitor.asked.get, innermost.get
-    marks = monitor.watcher.canaries.known
+    claimed, judged_above = monitor.claimed.get, monitor.handed.get
+    kept, marks = dbapi.Kept(monitor), monitor.watcher.canaries.known
     new_cursor, c_execute = sqlite3.Connection.cursor, sqlite3.Cursor.execute
+
+    def above(text: str) -> bool:
+        """Whether a client above has judged this statement."""
+        if claimed():
+            return not dbapi.changes_schema(text, *STYLE)
+        handed = judged_above()
+        if handed and handed[0] == text:
+            handed.clear()
+            return True
+        return False
 
     def judge(connection: Any, method: str, text: str, parameters: Any, many: bool) -> Judged | None:
         """Gives what the rows are to be compared with."""
         __tracebackhide__ = True
         try:
-            if claimed() and not dbapi.changes_schema(text, *STYLE):  # a client above has judged it
-                return None
             schema = connection._boundlint_schema
             if schema is None:
                 schema = connection._boundlint_schema = dbapi.Schema()
-            kept = schema.verdicts.plain.get(text)
-            if kept is not None and not many and not monitor.hands_down:
-                # nearly every access: the statement is known, and its one decisive value is the boundary's id
-                scope, decided, access, passed = kept
-                if scope is entered() and asked() is None and not marks:
-                    try:
-                        if decided.by_text.get(parameters[decided.place]) == "scoped":
-                            monitor.ledger.counts[access] += 1
-                            return passed  # type: ignore[no-any-return]
-                    except (LookupError, TypeError):  # not the parameters that it needs: sqlite tells
-                        pass
-            if monitor.hands_down and monitor.take_judged(text):
-                return None
+            if not many:
+                judged: Judged | None = kept.passes(text, parameters, schema, False)
+                if judged is not None:
+                    return judged
             operation = _operation(method, text)
             active = None if many else dbapi.known(monitor, operation, schema, text, parameters)
             if active is None:
@@ -68,10 +67,8 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
                 if active is None:
                     return None
             judged = (operation, active)
-            if not many and not monitor.by_site and asked() is None and (scope := entered()) is not None:
-                decided = schema.verdicts.decided_by_one(text, active)
-                if decided is not None:
-                    schema.verdicts.plain[text] = (scope, decided, operation.scoped, judged)
+            if not many:
+                kept.keep(text, parameters, schema, schema, operation, active, given=judged)
             return judged
         except Exception as error:
             patcher.failed(error)
@@ -108,22 +105,27 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
 
             def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                self._boundlint = judge(
-                    self.connection, "execute", sql, parameters[0] if parameters else (), False
-                )
+                self._boundlint = None
+                if not ((claimed() or monitor.hands_down) and above(sql)):
+                    given = parameters[0] if parameters else ()
+                    self._boundlint = judge(self.connection, "execute", sql, given, False)
                 execute(self, sql, *parameters)  # to some subclasses none is another thing than ()
                 return self
 
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
                 __tracebackhide__ = True
                 sets = list(parameters)
-                self._boundlint = judge(self.connection, "executemany", sql, sets, True)
+                self._boundlint = None
+                if not above(sql):
+                    self._boundlint = judge(self.connection, "executemany", sql, sets, True)
                 executemany(self, sql, sets)
                 return self
 
             def executescript(self, script: str, /) -> Any:
                 __tracebackhide__ = True
-                self._boundlint = judge(self.connection, "executescript", script, (), False)
+                self._boundlint = None
+                if not above(script):
+                    self._boundlint = judge(self.connection, "executescript", script, (), False)
                 executescript(self, script)
                 return self
 
@@ -173,7 +175,9 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
         def execute(self, sql: str, /, *parameters: Any) -> Any:
             __tracebackhide__ = True
             cursor: Any = new_cursor(self, plain)
-            cursor._boundlint = judge(self, "execute", sql, parameters[0] if parameters else (), False)
+            if not ((claimed() or monitor.hands_down) and above(sql)):
+                given = parameters[0] if parameters else ()
+                cursor._boundlint = judge(self, "execute", sql, given, False)
             return c_execute(cursor, sql, *parameters)
 
         def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
