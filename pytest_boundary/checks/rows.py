@@ -24,7 +24,14 @@ def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> 
 def foreign_attributes(item: object, active: Active, levels: Levels) -> str:
     """The same for what an object of a mapper holds in its public attributes."""
     held = vars(item)
-    return _foreign(held, _fields(("", *held), active, levels))
+    names = ("", *held)
+    fields = active.fields.get(names)
+    if fields is None:
+        fields = _fields(names, active, levels)
+    for name, owner in fields:
+        if held[name] != owner.id:
+            return _foreign(held, fields)
+    return ""  # nearly always
 
 
 def _fields(names: tuple[object, ...], active: Active, levels: Levels) -> Fields:

@@ -119,30 +119,31 @@ class Schema:
         self.verdicts.clear()
 
 
-class Kept:
-    """Passes a statement that passed before in the same scope, by as few steps as can be: nearly every access.
+# Of a statement's text, its parameters, the database that it runs on, and whether it goes by the key of an object:
+# what was kept with it where it passes, else None.
+Passes = Callable[[str, Any, object, bool], Any]
 
-    `owner` is the database that a statement runs on. What this does not pass may be scoped all the same.
+
+def keeping(monitor: Monitor) -> tuple[Passes, Callable[..., None]]:
+    """What passes a statement that passed before in the same scope, by as few steps as can be, and what keeps such.
+
+    Nearly every access ends in the first; what it does not pass may be scoped all the same. The caller has asked
+    whether the access is claimed.
     """
+    entered, asked, marks = innermost.get, monitor.asked.get, monitor.watcher.canaries.known
+    kept: dict[str, tuple[Scope, object, Decided, Judgement, Access, bool, Any]] = {}
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
-        self._entered, self._asked = innermost.get, monitor.asked.get
-        self._marks = monitor.watcher.canaries.known
-        self._kept: dict[str, tuple[Scope, object, Decided, Judgement, Access, bool, Any]] = {}
-
-    def passes(self, text: str, parameters: Any, owner: object, by_key: bool) -> Any:
-        """What was kept with a statement that passes, else None. The caller has asked whether this is claimed."""
-        kept = self._kept.get(text)
-        if kept is None:
+    def passes(text: str, parameters: Any, owner: object, by_key: bool) -> Any:
+        found = kept.get(text)
+        if found is None:
             return None
-        scope, kept_owner, decided, verdict, access, kept_by_key, given = kept
+        scope, kept_owner, decided, verdict, access, kept_by_key, given = found
         if (
-            scope is not self._entered()
+            scope is not entered()
             or owner is not kept_owner
-            or kept_by_key is not by_key
-            or self._asked() is not None
-            or self._marks
+            or by_key is not kept_by_key
+            or asked() is not None
+            or marks
         ):
             return None
         if decided.place is None:
@@ -154,11 +155,10 @@ class Kept:
                     return None
             except (LookupError, TypeError):  # not the parameters that it needs: the driver tells
                 return None
-        self._monitor.ledger.counts[access] += 1
+        monitor.ledger.counts[access] += 1
         return given
 
     def keep(
-        self,
         text: str,
         parameters: Any,
         owner: object,
@@ -168,18 +168,20 @@ class Kept:
         by_key: bool = False,
         given: Any = True,
     ) -> None:
-        """Remember a statement that has just passed."""
-        scope = self._entered()
-        if self._monitor.by_site or scope is None or self._asked() is not None:
+        """Remember a statement that has just passed, and what `passes` is to give for it."""
+        scope = entered()
+        if monitor.by_site or scope is None or asked() is not None:
             return
         decided = schema.verdicts.of(active)[by_key].get(text)
         verdict = None if decided is None else decided.at_hand(parameters)
         if decided is None or not (verdict == "scoped" or verdict == "free"):
             return
-        if len(self._kept) > MAX_KEPT:
-            self._kept.clear()
+        if len(kept) > MAX_KEPT:
+            kept.clear()
         access = operation.scoped if verdict == "scoped" else operation.free
-        self._kept[text] = (scope, owner, decided, verdict, access, by_key, given)
+        kept[text] = (scope, owner, decided, verdict, access, by_key, given)
+
+    return passes, keep
 
 
 def known(

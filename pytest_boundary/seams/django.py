@@ -27,7 +27,6 @@ from pytest_boundary.seams.django_tests import built_by_test, called_by_test, in
 # the object whose row Django updates
 SAVING: ContextVar[Any] = ContextVar("boundlint_saving", default=None)
 FETCHES = ("fetchone", "fetchmany", "fetchall")
-OPERATION, SCHEMA = "_boundlint_operation", "_boundlint_schema"  # on a cursor, on a connection
 CURSOR = "django.db.backends.utils.CursorWrapper"
 
 
@@ -64,7 +63,7 @@ class _Watch:
         self.monitor = monitor
         self.patcher = patcher
         self._claimed = monitor.claimed.get
-        self._kept = dbapi.Kept(monitor)
+        self._passes, self._keep = dbapi.keeping(monitor)
         self._origins = Origins(os.path.dirname(str(sys.modules["django"].__file__)), monitor.frames)
         self._schemas: dict[tuple[str, str], _Schema] = {}
         self._operations = {effect: self._lazily(effect) for effect in ("read", "write", "delete")}
@@ -79,13 +78,22 @@ class _Watch:
             parameters = list(parameters)
         late = None
         try:
-            schema, kept = self._schema(context["connection"]), None
-            if not (many or sql in schema.by_key or self._claimed()):
-                kept = self._kept.passes(sql, parameters or (), schema, False)
+            connection = context["connection"]
+            try:
+                name, schema = connection._boundlint_schema
+            except AttributeError:
+                name = schema = None
+            if name is not connection.settings_dict["NAME"]:
+                schema = self._schema(connection)
+            kept = None
+            if not (many or self._claimed()):
+                by_key = sql in schema.by_key
+                if not by_key or (SAVING.get() is not None and self._saves_own()):
+                    kept = self._passes(sql, parameters or (), schema, by_key)
             if kept is None:
                 late = self._before(sql, parameters, many, context)
             else:
-                vars(cursor)[OPERATION] = kept
+                cursor._boundlint_operation = kept
         except Exception as error:
             self.patcher.failed(error)
         claimed = self.monitor.claimed
@@ -102,25 +110,28 @@ class _Watch:
         """Judge a statement now, or give what judges it once it is known whether it met a row."""
         __tracebackhide__ = True
         monitor = self.monitor
-        connection, cursor = context["connection"], vars(context["cursor"])
+        connection, cursor = context["connection"], context["cursor"]
         schema = self._schema(connection)
         effect = dbapi.effect_of(text)
-        operation = cursor[OPERATION] = self._operations[effect]
+        operation = cursor._boundlint_operation = self._operations[effect]
         given = parameters or ()
         if not many:
             if text not in schema.by_key:
                 active = dbapi.known(monitor, operation, schema, text, given)
                 if active is not None:
-                    self._kept.keep(text, given, schema, schema, operation, active, given=operation)
+                    self._keep(text, given, schema, schema, operation, active, given=operation)
                     return None
-            elif self._saves_own() and dbapi.known(monitor, operation, schema, text, given, True) is not None:
-                return None
+            elif self._saves_own():
+                active = dbapi.known(monitor, operation, schema, text, given, True)
+                if active is not None:
+                    self._keep(text, given, schema, schema, operation, active, True, operation)
+                    return None
         frame = sys._getframe(1)
         origin = (
             Origin() if monitor.claimed.get() else self._origins.model(frame) or self._origins.find(frame)
         )
         if many and not origin.target:  # else the entry is looked for where somebody asks
-            operation = cursor[OPERATION] = _operation(f"{CURSOR}.executemany", effect)
+            operation = cursor._boundlint_operation = _operation(f"{CURSOR}.executemany", effect)
         style = "pyformat" if isinstance(parameters, Mapping) else "format"
         sql = Sql(text, () if parameters is None else parameters, connection.vendor, style, many)
 
@@ -165,10 +176,10 @@ class _Watch:
     def _schema(self, connection: Any) -> _Schema:
         """That of the database that a connection is for: while tests are set up, that changes."""
         name = connection.settings_dict["NAME"]
-        known: tuple[Any, _Schema] | None = vars(connection).get(SCHEMA)
+        known: tuple[Any, _Schema] | None = vars(connection).get("_boundlint_schema")
         if known is None or known[0] != name:
             schema = self._schemas.setdefault((connection.alias, str(name)), _Schema())
-            known = vars(connection)[SCHEMA] = (name, schema)
+            known = connection._boundlint_schema = (name, schema)
         return known[1]
 
     def _lazily(self, effect: str) -> Operation:
@@ -215,7 +226,7 @@ class _Watch:
                 found = [row for row in found if isinstance(row, (tuple, list))]
             if dbapi.own(self.monitor, active, columns, found):
                 return
-            operation = vars(cursor).get(OPERATION)
+            operation = vars(cursor).get("_boundlint_operation")
             if operation is not None:
                 dbapi.rows(self.monitor, operation, active, columns, found)
         except Exception as error:
@@ -287,7 +298,6 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             connected(connection)
 
     claimed = monitor.claimed
-
     wrapped = module.utils.CursorWrapper
     if "__getattr__" not in vars(wrapped):
         raise patcher.broken("CursorWrapper.__getattr__ not found")
@@ -298,15 +308,15 @@ def install(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
 
         def fetch(cursor: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            active = monitor.active()
-            if active is None:
-                return forwarded(cursor, name)(*args, **kwargs)
-            token = claimed.set(True)  # the driver's rows are these
-            try:
+            if cursor.db.vendor == "sqlite":  # it compares no rows of what was judged above it
                 result = forwarded(cursor, name)(*args, **kwargs)
-            finally:
-                claimed.reset(token)
-            if result:
+            else:
+                token = claimed.set(True)  # the driver's rows are these
+                try:
+                    result = forwarded(cursor, name)(*args, **kwargs)
+                finally:
+                    claimed.reset(token)
+            if result and (active := monitor.active()) is not None:
                 watch.compare(cursor, active, [result] if one else result)
             return result
 

@@ -14,7 +14,6 @@ from typing import Any
 from weakref import ref
 
 from pytest_boundary import UnscopedAccess, catalog
-from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor, Operation
@@ -46,7 +45,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
     entries = _Entries(folder)
     operations = {effect: entries.operation(effect) for effect in ("read", "write", "delete")}
     schemas: dict[int, tuple[ref[Any], dbapi.Schema]] = {}
-    kept = dbapi.Kept(monitor)
+    passes, keep = dbapi.keeping(monitor)
 
     def schema_of(engine: Any) -> dbapi.Schema:
         known = schemas.get(id(engine))
@@ -64,7 +63,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
             by_key = True
             passed = None if many else dbapi.known(monitor, operation, schema, statement, parameters, by_key)
         if passed is not None and not many:
-            kept.keep(statement, parameters, connection.dialect, schema, operation, passed, by_key)
+            keep(statement, parameters, connection.dialect, schema, operation, passed, by_key)
         if passed is None:
             dialect = connection.dialect
             sql = Sql(statement, parameters, dialect.name, dialect.paramstyle, many)
@@ -80,7 +79,7 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
 
     connection = module.engine.Connection
     if all(name in vars(connection) for name in EXECUTIONS):
-        _watch_executions(connection, patcher, monitor, judge, kept)
+        _watch_executions(connection, patcher, monitor, judge, passes)
     else:
         _listen(module.engine.Engine, patcher, monitor, judge)
 
@@ -119,7 +118,9 @@ def install_engine(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
 Judge = Callable[[Any, str, Any, Any, bool], None]  # connection, statement, parameters, context, many
 
 
-def _watch_executions(owner: Any, patcher: Patcher, monitor: Monitor, judge: Judge, kept: dbapi.Kept) -> None:
+def _watch_executions(
+    owner: Any, patcher: Patcher, monitor: Monitor, judge: Judge, passes: dbapi.Passes
+) -> None:
     """Judge in the methods where every statement of SQLAlchemy 2 passes.
 
     The event `before_cursor_execute` adds 12 µs to a Core select where this adds 7, and 3 of them stay for the rest of
@@ -143,7 +144,7 @@ def _watch_executions(owner: Any, patcher: Patcher, monitor: Monitor, judge: Jud
                     many = len(parameters) != 1
                     if not many:
                         parameters = parameters[0]
-                    if many or kept.passes(statement, parameters, connection.dialect, FLUSHING.get()) is None:
+                    if many or passes(statement, parameters, connection.dialect, FLUSHING.get()) is None:
                         judge(connection, statement, parameters, context, many)
                     monitor.hands_down = True
                     hand_down([statement])  # what `judged` does, without the call
@@ -217,17 +218,19 @@ def _listen(engine: Any, patcher: Patcher, monitor: Monitor, judge: Judge) -> No
 def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     """Judge the objects that are flushed: their statements go by their keys."""
     session = module.Session
-    for name in ("_is_clean", "_dirty_states"):
-        if name not in vars(session):
-            raise patcher.broken(f"Session.{name} not found")
+    if not all(hasattr(session(), name) for name in ("_new", "_deleted")):
+        raise patcher.broken("Session._new or Session._deleted not found")
+    if not hasattr(session().identity_map, "_modified"):
+        raise patcher.broken("Session.identity_map._modified not found")
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def flush(self: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            if self._is_clean():  # before every query
+            modified = self.identity_map._modified
+            if not modified and not self._deleted and not self._new:  # before every query
                 return original(self, *args, **kwargs)
             try:
-                _judge_changed(self, monitor)
+                _judge_changed(modified, self._deleted, monitor)
             except Exception as error:
                 patcher.failed(error)
             token = FLUSHING.set(True)
@@ -241,25 +244,19 @@ def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     patcher.replace(session, "flush", make)
 
 
-def _judge_changed(session: Any, monitor: Monitor) -> None:
+def _judge_changed(modified: Any, deleted: Any, monitor: Monitor) -> None:
     """An object that is changed or deleted must be the boundary's own: the UPDATE names its key alone."""
     __tracebackhide__ = True
     active = monitor.active()
     if active is None:
         return
-    deleted = session._deleted
-    for state in session._dirty_states:
-        if state not in deleted:
-            _judge_object(state.obj(), monitor, active, "flush", "write")
-    for state in deleted:
-        _judge_object(state.obj(), monitor, active, "delete", "delete")
-
-
-def _judge_object(item: Any, monitor: Monitor, active: Active, method: str, effect: str) -> None:
-    __tracebackhide__ = True
-    if item is not None and (owner := foreign_attributes(item, active, monitor.levels)):
-        operation = _operation("sqlalchemy.orm.Session", method, effect)
-        monitor.foreign(operation, active, owner, lambda: type(item).__name__)
+    levels = monitor.levels
+    for state in (*modified, *deleted) if deleted else tuple(modified):
+        item = state.obj()
+        if item is not None and (owner := foreign_attributes(item, active, levels)):
+            method, effect = ("delete", "delete") if state in deleted else ("flush", "write")
+            operation = _operation("sqlalchemy.orm.Session", method, effect)
+            monitor.foreign(operation, active, owner, lambda item=item: type(item).__name__)
 
 
 def _loads(context: Any) -> bool:

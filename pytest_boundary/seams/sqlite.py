@@ -34,19 +34,15 @@ def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
 def _classes(monitor: Monitor, patcher: Patcher) -> Any:
     """A function that gives the watched subclass of a connection class."""
     # on the way of every access: what it needs is looked up once
-    claimed, judged_above = monitor.claimed.get, monitor.handed.get
-    kept, marks = dbapi.Kept(monitor), monitor.watcher.canaries.known
+    changes_schema, claimed, judged_above = dbapi.changes_schema, monitor.claimed.get, monitor.handed.get
+    marks, (passes, keep) = monitor.watcher.canaries.known, dbapi.keeping(monitor)
     new_cursor, c_execute = sqlite3.Connection.cursor, sqlite3.Cursor.execute
 
     def above(text: str) -> bool:
         """Whether a client above has judged this statement."""
         if claimed():
             return not dbapi.changes_schema(text, *STYLE)
-        handed = judged_above()
-        if handed and handed[0] == text:
-            handed.clear()
-            return True
-        return False
+        return monitor.hands_down and monitor.take_judged(text)
 
     def judge(connection: Any, method: str, text: str, parameters: Any, many: bool) -> Judged | None:
         """Gives what the rows are to be compared with."""
@@ -56,7 +52,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             if schema is None:
                 schema = connection._boundlint_schema = dbapi.Schema()
             if not many:
-                judged: Judged | None = kept.passes(text, parameters, schema, False)
+                judged: Judged | None = passes(text, parameters, schema, False)
                 if judged is not None:
                     return judged
             operation = _operation(method, text)
@@ -68,7 +64,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
                     return None
             judged = (operation, active)
             if not many:
-                kept.keep(text, parameters, schema, schema, operation, active, given=judged)
+                keep(text, parameters, schema, schema, operation, active, given=judged)
             return judged
         except Exception as error:
             patcher.failed(error)
@@ -105,8 +101,17 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
 
             def execute(self, sql: str, /, *parameters: Any) -> Any:
                 __tracebackhide__ = True
-                self._boundlint = None
-                if not ((claimed() or monitor.hands_down) and above(sql)):
+                if self._boundlint is not None:
+                    self._boundlint = None
+                # `above`, without the call
+                if claimed():
+                    done = not changes_schema(sql, *STYLE)
+                else:
+                    handed = judged_above() if monitor.hands_down else None
+                    done = bool(handed and handed[0] == sql)
+                    if handed and done:
+                        handed.clear()
+                if not done:
                     given = parameters[0] if parameters else ()
                     self._boundlint = judge(self.connection, "execute", sql, given, False)
                 execute(self, sql, *parameters)  # to some subclasses none is another thing than ()
@@ -115,7 +120,8 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
             def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
                 __tracebackhide__ = True
                 sets = list(parameters)
-                self._boundlint = None
+                if self._boundlint is not None:
+                    self._boundlint = None
                 if not above(sql):
                     self._boundlint = judge(self.connection, "executemany", sql, sets, True)
                 executemany(self, sql, sets)
@@ -123,7 +129,8 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
 
             def executescript(self, script: str, /) -> Any:
                 __tracebackhide__ = True
-                self._boundlint = None
+                if self._boundlint is not None:
+                    self._boundlint = None
                 if not above(script):
                     self._boundlint = judge(self.connection, "executescript", script, (), False)
                 executescript(self, script)
