@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MARK = "__boundlint_patch__"
 Before = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-After = Callable[[Any, Any], None]
+After = Callable[[Any, Any], Any]
 
 
 class SeamBroken(Exception):
@@ -77,6 +77,8 @@ class Patcher:
     ) -> None:
         """Call `before(self, args, kwargs)`, then the original, then `after(what before gave, result)`.
 
+        What `after` gives, where that is not None, is returned in place of the result: a stream that is looked at.
+
         An async method is awaited in between, a generator has each of its items passed to `after`. `after` is skipped
         where `before` gave None. With `claims` the
         clients below are not judged: this access is one event. For a module's function `before` gets the first
@@ -125,9 +127,11 @@ class Patcher:
                     result = await original(instance, *args, **kwargs)
                 if after is not None and state is not None:
                     try:
-                        after(state, result)
+                        instead = after(state, result)
                     except Exception as error:
                         failed(error)
+                    else:
+                        return result if instead is None else instead
                 return result
 
             return awaiting
@@ -152,9 +156,11 @@ class Patcher:
                 result = original(instance, *args, **kwargs)
             if after is not None and state is not None:
                 try:
-                    after(state, result)
+                    instead = after(state, result)
                 except Exception as error:
                     failed(error)
+                else:
+                    return result if instead is None else instead
             return result
 
         return calling

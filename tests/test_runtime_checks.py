@@ -12,7 +12,7 @@ from boundlint.config import BoundarySettings
 from boundlint.sql.parse import NAME, named, parse
 from boundlint.sql.tree import Value
 from pytest_boundary.active import Active
-from pytest_boundary.checks import documents, filters, mongo
+from pytest_boundary.checks import documents, filters, mongo, where
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, judge_filter
 from pytest_boundary.checks.keys import has_component, judge_keys, plainly_scoped
 from pytest_boundary.checks.payloads import judge_payloads
@@ -537,6 +537,28 @@ def test_a_first_look_at_a_document_never_says_more_than_the_whole(document: dic
         assert judge_filter(documents.translate(document), ACME, LEVELS) == "scoped"
 
 
+PREDICATES = st.recursive(
+    st.builds(
+        "{} {} {}".format,
+        st.sampled_from(["tenant_id", "org_id", "kind"]),
+        st.sampled_from(["=", "==", "!=", ">", "LIKE"]),
+        st.sampled_from(["'acme'", "'globex'", "1", "NULL", "kind"]),
+    )
+    | st.sampled_from(["tenant_id IN ('acme')", "tenant_id IN ('acme', 'globex')", "tenant_id IS NULL", "("]),
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["AND", "OR"]), inner)
+        | inner.map("NOT ({})".format)
+    ),
+    max_leaves=5,
+)
+
+
+@given(PREDICATES)
+def test_a_first_look_at_a_predicate_never_says_more_than_the_whole(text: str) -> None:
+    if filters.plainly_scoped(where.equalities(text), ACME, LEVELS):
+        assert judge_filter(where.translate(text), ACME, LEVELS) == "scoped"
+
+
 @given(
     st.dictionaries(
         st.sampled_from(["tenant_id", "user_id", "org_id", "text", "$where"]),
@@ -563,6 +585,10 @@ def test_a_first_look_passes_what_is_plain() -> None:
     ]
     for document in plain:
         assert filters.plainly_scoped(documents.equalities(document), ACME, LEVELS)
+    for text in ("tenant_id = 'acme'", "kind > 1 AND tenant_id == 'acme'"):
+        assert filters.plainly_scoped(where.equalities(text), ACME, LEVELS)
+    for text in ("tenant_id = 'globex'", "tenant_id = 'acme' OR kind = 1", "NOT tenant_id = 'acme'"):
+        assert not filters.plainly_scoped(where.equalities(text), ACME, LEVELS)
     loose: list[dict[str, object]] = [
         {},
         {"tenant_id": "globex"},

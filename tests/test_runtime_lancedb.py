@@ -77,6 +77,11 @@ APP = """
         query = (await opened()).query()
         return await (query.where(where) if where is not None else query).to_list()
 
+    async def async_batches(name, where=None, at_once=False):
+        query = (await opened(name)).query()
+        reader = await (query.where(where) if where is not None else query).to_batches()
+        return await reader.read_all() if at_once else [batch async for batch in reader]
+
     async def async_search(where=None):
         query = await (await opened()).search(AT)
         return await (query.where(where) if where is not None else query).to_pandas()
@@ -141,6 +146,7 @@ SCOPED = {
     "rows": f"assert rows({OWN}).num_rows == 1",
     "pandas": f"notes.search(AT).where({OWN}).to_pandas()",
     "batches": f"notes.search(AT).where({OWN}).to_batches().read_all()",
+    "async batches": f"assert sum(len(b) for b in asyncio.run(async_batches('notes', {OWN}))) == 1",
     "own table": "own.to_pandas(); own.head(); own.count_rows()",
     "count": f"assert notes.count_rows({OWN}) == 1",
     "add": "notes.add([row('acme')])",
@@ -204,6 +210,10 @@ def test_foreign_rows_are_found_however_right_the_filter_looks(project: Project)
         "arrow": "own.search(AT).to_arrow()",
         "pandas": "own.search(AT).to_pandas()",
         "whole table": "own.to_pandas()",
+        "batches": "list(own.search(AT).to_batches())",
+        "batches at once": "own.search(AT).to_batches().read_all()",
+        "async batches": "asyncio.run(async_batches('acme_notes'))",
+        "batches read at once": "asyncio.run(async_batches('acme_notes', at_once=True))",
         "in a record": "own.search().select(['meta']).to_list()",
     }
     head = dedent(HEAD).replace("    seed()", "    seed()\n    own.add([row('globex')])")

@@ -117,7 +117,7 @@ SCOPED = {
     "partition": "search(partition_names=['acme'])",
     "query": f"assert len(client.query('notes', filter={OWN})) == 1",
     "by own id": "assert client.get('notes', ids=['acme:1'])",
-    "pages": f"client.query_iterator('notes', filter={OWN}).close()",
+    "pages": f"assert len(client.query_iterator('notes', filter={OWN}, output_fields=['tenant_id']).next()) == 1",
     "upsert": "client.upsert('notes', [row('acme:1', 'acme')])",
     "insert one": "client.insert('notes', row('acme:7', 'acme'))",
     "insert into a partition": "client.insert('notes', row('8', None), partition_name='acme')",
@@ -169,6 +169,8 @@ def test_foreign_rows_are_found_however_right_the_filter_looks(project: Project)
         "search": "search(collection='acme_notes')",
         "query": "client.query('acme_notes', filter='id == \"9\"', output_fields=['tenant_id'])",
         "get": "client.get('acme_notes', ['9'])",
+        "page of a query": "client.query_iterator('acme_notes', output_fields=['tenant_id']).next()",
+        "page of a search": "client.search_iterator('acme_notes', [AT], 2, output_fields=['tenant_id']).next()",
     }
     head = dedent(HEAD).replace(
         "    seed()", "    seed()\n    client.upsert('acme_notes', [row('9', 'globex')])"

@@ -32,7 +32,7 @@ APP = """
     import os
     from concurrent.futures import ThreadPoolExecutor
     import weaviate
-    from weaviate.classes.query import Filter
+    from weaviate.classes.query import Filter, Metrics
     from weaviate.classes.data import DataObject
     from boundlint.boundary import carry_context
 
@@ -78,6 +78,11 @@ APP = """
             notes = client.collections.get("Notes")
             notes = notes.with_tenant(tenant) if tenant else notes
             return (await notes.query.fetch_objects(filters=filters)).objects
+
+    async def async_groups(tenant):
+        async with weaviate.use_async_with_custom(**HERE) as client:
+            notes = client.collections.get("Notes").with_tenant(tenant)
+            return (await notes.aggregate.over_all(group_by="tenant_id")).groups
 
     async def async_insert(properties):
         async with weaviate.use_async_with_custom(**HERE) as client:
@@ -139,6 +144,8 @@ SCOPED = {
     "all of a tenant": "assert [item.properties for item in own.iterator()]",
     "generate": 'notes.generate.near_vector(AT, filters=OWN, single_prompt="say {text}")',
     "aggregate": "notes.aggregate.over_all(total_count=True, filters=OWN)",
+    "groups": 'assert len(notes.aggregate.over_all(filters=OWN, group_by="tenant_id").groups) == 1',
+    "frequent values": 'notes.aggregate.over_all(filters=OWN, return_metrics=[Metrics("tenant_id").text()])',
     "insert": 'notes.data.insert({"tenant_id": "acme"})',
     "insert many": 'notes.data.insert_many([{"tenant_id": "acme"}, DataObject({"tenant_id": "acme"})])',
     "insert for a tenant": 'own.data.insert({"text": "x"})',
@@ -235,9 +242,28 @@ class Store(proto.weaviate_pb2_grpc.WeaviateServicer):  # type: ignore[misc, nam
     def BatchDelete(self, _request: Any, _context: Any) -> Any:
         return proto.batch_delete_pb2.BatchDeleteReply()
 
-    def Aggregate(self, _request: Any, _context: Any) -> Any:
+    def Aggregate(self, request: Any, _context: Any) -> Any:
+        """Counts the values of a property: one group for each, or the most frequent ones of all."""
         reply = proto.aggregate_pb2.AggregateReply()
-        reply.single_result.objects_count = 1
+        found = self.kept.get((request.collection, request.tenant), {})
+        rows = [
+            row
+            for number, row in found.items()
+            if not request.filters.operator or self._passes(request.filters, number, row)
+        ]
+        if request.HasField("group_by"):
+            field = request.group_by.property
+            for value in sorted({row[field] for row in rows}):
+                group = reply.grouped_results.groups.add()
+                group.grouped_by.path.append(field)
+                group.grouped_by.text = value
+            return reply
+        reply.single_result.objects_count = len(rows)
+        for asked in request.aggregations:
+            one = reply.single_result.aggregations.aggregations.add()
+            one.property = asked.property
+            for row in rows:
+                one.text.top_occurences.items.add(value=row[asked.property], occurs=1)
         return reply
 
 
@@ -291,6 +317,9 @@ def test_foreign_objects_are_found_however_right_the_tenant_looks(project: Proje
         "by id": 'own.query.fetch_object_by_id("00000000-0000-0000-0000-000000000009")',
         "all": "list(own.iterator())",
         "async": 'asyncio.run(async_search(tenant="acme"))',
+        "groups": 'own.aggregate.over_all(group_by="tenant_id")',
+        "frequent values": 'own.aggregate.over_all(return_metrics=[Metrics("tenant_id").text()])',
+        "async groups": 'asyncio.run(async_groups("acme"))',
     }
     wrong = 'own.data.insert({"tenant_id": "globex"}, uuid="00000000-0000-0000-0000-000000000009")'
     result = project(APP, table(calls, dedent(HEAD).replace("    seed()", f"    seed()\n    {wrong}")))

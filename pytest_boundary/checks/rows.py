@@ -18,7 +18,14 @@ Fields = tuple[tuple[str, Owner], ...]  # a field, and the owner that it must na
 
 def foreign_owner(record: Mapping[str, Any], active: Active, levels: Levels) -> str:
     """ "tenant 'x'" where a record's own fields name another owner, "" where they do not."""
-    return _foreign(record, _fields(tuple(record), active, levels))
+    names = tuple(record)
+    fields = active.fields.get(names)
+    if fields is None:
+        fields = _fields(names, active, levels)
+    for name, owner in fields:
+        if record[name] != owner.id:
+            return _foreign(record, fields)
+    return ""  # nearly always
 
 
 def foreign_attributes(item: object, active: Active, levels: Levels) -> str:

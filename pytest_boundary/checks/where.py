@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from boundlint.sql.parse import Unparsable, parse
@@ -24,6 +25,20 @@ def translate(text: str | None) -> Filter:
     except Unparsable:
         return Other()
     return _of(statement.parts[0].where) if len(statement.parts) == 1 else Other()
+
+
+@lru_cache(maxsize=2048)
+def equalities(text: str) -> tuple[tuple[str, object], ...]:
+    """The fields that equal one value in every row which passes, for a first look."""
+    return tuple(_equalities(translate(text)))
+
+
+def _equalities(condition: Filter) -> Iterator[tuple[str, object]]:
+    if isinstance(condition, Equals) and len(condition.values) == 1:
+        yield condition.field, condition.values[0]
+    elif isinstance(condition, All):
+        for part in condition.parts:
+            yield from _equalities(part)
 
 
 def _of(predicate: Predicate) -> Filter:

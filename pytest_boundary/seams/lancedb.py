@@ -5,14 +5,14 @@ A query is built in steps and runs when its rows are asked for: there its filter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 from pytest_boundary import catalog, subclasses
 from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import foreign_owner
-from pytest_boundary.checks.where import translate
+from pytest_boundary.checks.where import equalities, translate
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
@@ -22,26 +22,69 @@ from pytest_boundary.threads import carrying
 TERMINALS = ("to_list", "to_arrow", "to_pandas", "to_polars", "to_pydantic", "to_batches", "to_df")
 READS = ("to_pandas", "to_arrow", "to_polars", "head", "count_rows")
 WRITES = ("add", "update")
+PLAIN = frozenset({str, int, float, bool, list, bytes, type(None)})  # values that hold no record
 FIX = """.where("tenant_id = '…'")   (before or after the search; it must hold for every row)"""
 WRITE_FIX = 'rows that say {…, "tenant_id": …}'
 FIRST = {"add": "data", "update": "where", "delete": "where", "count_rows": "filter"}
 
 
 class _Rows(Watch):
-    """Compares rows in whatever form they come. Batches are a stream of the engine's, and are left alone."""
+    """Compares rows in whatever form they come. `failed` takes what goes wrong while batches are taken."""
 
-    def after(self, active: Active, result: Any) -> None:
+    def __init__(self, *args: Any, failed: Callable[[Exception], None], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._failed = failed
+
+    def after(self, active: Active, result: Any) -> Any:
+        """Look at the rows; batches come later, and are looked at as they are taken."""
+        __tracebackhide__ = True
+        if self.operation.effect != "read":
+            return None
+        if hasattr(result, "read_next_batch"):
+            return result.from_batches(result.schema, self._batches(active, result))
+        if hasattr(result, "__anext__"):
+            result._inner = self._batches_later(active, result._inner)
+            return None
+        self.look(active, result)
+        return None
+
+    def look(self, active: Active, result: Any) -> None:
         """The columns that name an owner, and those that hold records; all columns where marks are looked for."""
         __tracebackhide__ = True
         monitor = self.monitor
-        if self.operation.effect != "read":
-            return
-        if monitor.watcher.canaries:
+        levels = monitor.levels
+        if monitor.watcher.canaries.known:
             monitor.read(self.operation, list(_records(result, lambda name: True)))
-        for record in _records(result, lambda name: bool(monitor.levels.rank(name)[0])):
-            for part in (record, *record.values()):
-                if isinstance(part, Mapping) and (owner := foreign_owner(part, active, monitor.levels)):
-                    monitor.foreign(self.operation, active, owner)
+        for record in _records(result, lambda name: bool(levels.rank(name)[0])):
+            owner = foreign_owner(record, active, levels)
+            for part in () if owner else record.values():
+                if part.__class__ not in PLAIN and isinstance(part, Mapping):
+                    owner = owner or foreign_owner(part, active, levels)
+            if owner:
+                monitor.foreign(self.operation, active, owner)
+
+    def _batches(self, active: Active, reader: Any) -> Iterator[Any]:
+        __tracebackhide__ = True
+        for batch in reader:
+            self._look_at(active, batch)
+            yield batch
+
+    async def _batches_later(self, active: Active, reader: Any) -> AsyncIterator[Any]:
+        __tracebackhide__ = True
+        while True:
+            try:
+                batch = await reader.__anext__()
+            except StopAsyncIteration:
+                return
+            self._look_at(active, batch)
+            yield batch
+
+    def _look_at(self, active: Active, batch: Any) -> None:
+        __tracebackhide__ = True
+        try:
+            self.look(active, batch)
+        except Exception as error:
+            self._failed(error)
 
 
 def _records(result: Any, wanted: Callable[[str], bool]) -> Iterator[Mapping[str, Any]]:
@@ -49,10 +92,10 @@ def _records(result: Any, wanted: Callable[[str], bool]) -> Iterator[Mapping[str
     if isinstance(result, list):
         for item in result:
             yield item if isinstance(item, Mapping) else vars(item)
-    elif hasattr(result, "column_names") and hasattr(result, "select"):  # Arrow
+    elif hasattr(result, "schema") and hasattr(result, "to_pylist"):  # Arrow, a table or a batch
         names = [
             name
-            for name, kind in zip(result.column_names, result.schema.types, strict=True)
+            for name, kind in zip(result.schema.names, result.schema.types, strict=True)
             if str(kind).startswith("struct<") or (wanted(name) and "list<" not in str(kind))
         ]
         yield from result.select(names).to_pylist()
@@ -83,6 +126,12 @@ def _of_query(query: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Ca
         condition, late = whole.filter, bool(whole.postfilter)
     name = _name(getattr(around, "_table", None))
     return Call(name, filters=[translate(_text(condition))], late=late and condition is not None)
+
+
+def _equal(query: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> tuple[tuple[str, object], ...]:
+    """Of the filter of a sync query, unless it is applied to what the ranking has left."""
+    text = getattr(query, "_where", None)
+    return equalities(text) if text.__class__ is str and not getattr(query, "_postfilter", False) else ()
 
 
 def _of_table(method: str) -> Describe:
@@ -151,7 +200,9 @@ def install_queries(module: ModuleType, patcher: Patcher, monitor: Monitor) -> N
                 if subclasses.defines(owner, method):
                     target = f"lancedb.query.LanceQueryBuilder.{method}"
                     operation = catalog.operation("lancedb", target, "retrieval", "read")
-                    watch = _Rows(monitor, operation, _of_query, fix=FIX)
+                    watch = _Rows(
+                        monitor, operation, _of_query, fix=FIX, equalities=_equal, failed=patcher.failed
+                    )
                     patcher.wrap(owner, method, watch.before, watch.after, claims=True)
 
     # the two halves of a hybrid query run in threads of their own
@@ -174,7 +225,9 @@ def _tables(*names: str) -> Callable[[ModuleType, Patcher, Monitor], None]:
                 effect = "read" if method in READS else "delete" if method == "delete" else "write"
                 target = f"lancedb.table.LanceTable.{method}"
                 operation = catalog.operation("lancedb", target, "retrieval", effect)
-                watch = _Rows(monitor, operation, _of_table(method), fix=FIX, write_fix=WRITE_FIX)
+                watch = _Rows(
+                    monitor, operation, _of_table(method), fix=FIX, write_fix=WRITE_FIX, failed=patcher.failed
+                )
                 patcher.wrap(owner, method, watch.before, watch.after, claims=True)
 
     return install
@@ -184,7 +237,7 @@ def install_merge(module: ModuleType, patcher: Patcher, monitor: Monitor) -> Non
     """Watch an upsert where it runs."""
     target = "lancedb.table.LanceTable.merge_insert"
     operation = catalog.operation("lancedb", target, "retrieval", "write")
-    watch = _Rows(monitor, operation, _of_merge, write_fix=WRITE_FIX)
+    watch = _Rows(monitor, operation, _of_merge, write_fix=WRITE_FIX, failed=patcher.failed)
     patcher.wrap(module.LanceMergeInsertBuilder, "execute", watch.before, watch.after, claims=True)
 
 
@@ -193,7 +246,7 @@ def install_connections(module: ModuleType, patcher: Patcher, monitor: Monitor) 
     target = "lancedb.db.LanceDBConnection.create_table"
     operation = catalog.operation("lancedb", target, "retrieval", "write")
     for owner in (module.LanceDBConnection, module.AsyncConnection):
-        watch = _Rows(monitor, operation, _of_new_table, write_fix=WRITE_FIX)
+        watch = _Rows(monitor, operation, _of_new_table, write_fix=WRITE_FIX, failed=patcher.failed)
         patcher.wrap(owner, "create_table", watch.before, watch.after, claims=True)
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from pytest_boundary import catalog
+from pytest_boundary.active import Active
 from pytest_boundary.checks.expressions import translate
 from pytest_boundary.monitor import Monitor
 from pytest_boundary.patching import Patcher
@@ -26,11 +27,32 @@ WRITE_FIX = 'data=[{…, "tenant_id": …}]'
 class _Watch(Watch):
     """The hooks around one method of one class."""
 
-    def __init__(self, monitor: Monitor, client: str, method: str, function: Any) -> None:
+    def __init__(self, patcher: Patcher, client: str, method: str, function: Any) -> None:
+        monitor, self._failed = patcher.monitor, patcher.failed
         effect = "read" if method in READS else "write" if method in WRITES else "delete"
         operation = catalog.operation("milvus", f"pymilvus.{client}.{method}", "retrieval", effect)
         super().__init__(monitor, operation, self._describe_call, _rows, fix=FIX, write_fix=WRITE_FIX)
         self._names = list(inspect.signature(function).parameters)[1:]
+
+    def after(self, active: Active, result: Any) -> Any:
+        """Look at the rows; the pages of an iterator are looked at as they are taken."""
+        __tracebackhide__ = True
+        if not hasattr(result, "next"):
+            return super().after(active, result)
+        following, monitor = result.next, self.monitor
+
+        def next_page(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            with monitor.claiming():
+                page = following(*args, **kwargs)
+            try:
+                self.look(active, page)
+            except Exception as error:
+                self._failed(error)
+            return page
+
+        result.next = next_page
+        return None
 
     def _describe_call(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         given = dict(zip(self._names, args, strict=False)) | kwargs
@@ -74,7 +96,7 @@ def _written(client: Any, data: Any) -> list[Any]:
 
 
 def _rows(result: Any) -> Iterator[Any]:
-    """The fields of each row, of a query or of the hits of each search. Iterators are left alone."""
+    """The fields of each row, of a query or of the hits of each search."""
     for item in result if isinstance(result, (list, tuple)) or hasattr(result, "__getitem__") else ():
         for row in item if isinstance(item, (list, tuple)) else [item]:
             entity = row.get("entity") if hasattr(row, "get") else getattr(row, "entity", None)
@@ -89,7 +111,7 @@ def _installer(name: str, client: str) -> Callable[[ModuleType, Patcher, Monitor
         for method in (*READS, *WRITES, "delete"):
             function = vars(owner).get(method)
             if inspect.isfunction(function) or method in REQUIRED:  # the async client has no iterators, say
-                watch = _Watch(monitor, client, method, function or len)
+                watch = _Watch(patcher, client, method, function or len)
                 patcher.wrap(owner, method, watch.before, watch.after, claims=True)
 
     return install

@@ -106,18 +106,25 @@ class Watch:
     def _shown(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         return self._describe(client, args, kwargs).shown
 
-    def after(self, active: Active, result: Any) -> None:
+    def after(self, active: Active, result: Any) -> Any:
+        """Look at a result; gives what is returned in place of a stream, whose records are looked at as they come."""
+        __tracebackhide__ = True
+        if self.operation.effect == "read":
+            self.look(active, result)
+
+    def look(self, active: Active, result: Any) -> None:
         """A record that names another owner is foreign: the filter comes after the ranking."""
         __tracebackhide__ = True
-        if self.operation.effect != "read":
-            return
         monitor = self.monitor
         found = self._points(result)
         if monitor.watcher.canaries.known:
             found = list(found)
             monitor.read(self.operation, [result, found])
+        levels = monitor.levels
         for payload in found:
-            if isinstance(payload, Mapping) and (owner := foreign_owner(payload, active, monitor.levels)):
+            if (payload.__class__ is dict or isinstance(payload, Mapping)) and (
+                owner := foreign_owner(payload, active, levels)
+            ):
                 monitor.foreign(self.operation, active, owner)
 
     def _judge(self, active: Active, call: Call) -> Judgement:

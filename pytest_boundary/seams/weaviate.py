@@ -92,10 +92,24 @@ def _written(given: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _properties(result: Any) -> Iterator[Any]:
-    """The properties of each object that came back; an object by its id comes alone. Aggregates have none."""
+    """The properties of each object that came back; an object by its id comes alone."""
+    if not hasattr(result, "objects") and (hasattr(result, "groups") or hasattr(result, "total_count")):
+        yield from _aggregated(result)
+        return
     for item in getattr(result, "objects", None) or ([result] if hasattr(result, "properties") else ()):
         found = getattr(item, "properties", None)
         yield found if isinstance(found, Mapping) else None
+
+
+def _aggregated(result: Any) -> Iterator[Any]:
+    """What an aggregate says of single values: that which a group has in common, and the most frequent ones."""
+    for group in getattr(result, "groups", None) or [result]:
+        common = getattr(group, "grouped_by", None)
+        if common is not None:
+            yield {common.prop: common.value}
+        for name, aggregate in (getattr(group, "properties", None) or {}).items():
+            for frequent in getattr(aggregate, "top_occurrences", None) or ():
+                yield {name: frequent.value}
 
 
 def _around(patcher: Patcher, before: Before, after: After) -> Callable[[Any], Any]:
