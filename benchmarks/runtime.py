@@ -1,8 +1,8 @@
 """What `pytest --enforce-boundary` costs: one operation with and without its seam, and a suite of nothing else.
 
 `python -m benchmarks.runtime` prints both; `--write` puts them into the README. Both sides take turns in each
-round, on one core and before other processes where the system allows that; the median of the rounds counts for an
-operation, the best one for the suite, in processor time. A time is that of this machine, a ratio is comparable.
+round, on one core and before other processes where the system allows that; the best of the rounds counts, in
+processor time. A time is that of this machine, a ratio is comparable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 
 from benchmarks.runtime_operations import clients
 from benchmarks.tables import markdown, replace_between
@@ -31,10 +30,10 @@ from pytest_boundary.seams import Seams
 
 README = Path(__file__).parent / "README.md"
 CALLS = 300  # of each operation in one turn, at most
-WARM_UP = 30
+WARM_UP = 200  # as many as the interpreter needs to adapt to classes that were changed
 MAX_TURN = 0.01  # seconds of one turn of an operation that takes long
 TURNS = 3  # of which the best counts
-PAIRS = 5  # of both sides of an operation, in one round
+PAIRS = 3  # of both sides of an operation, in one round
 MAX_MICROSECONDS = 10.0  # that a seam may add to one operation
 MAX_SUITE = 1.15  # of a suite that does nothing but data access, start-up aside
 WITHOUT = "not installed"
@@ -109,26 +108,22 @@ def per_call(operation: Callable[[], object]) -> float:
 
 
 def measure_operations(rounds: int, only: str = "") -> dict[str, tuple[float, float, float]]:
-    """For each operation: microseconds without, what the seam adds, and the ratio: medians of paired rounds.
+    """For each operation: microseconds without, what the seam adds, and the ratio.
 
-    Of each client both sides follow right upon another, many times: what a machine takes longer for comes and goes.
+    Of each client both sides follow right upon another, many times, and the best of each side counts: a machine that
+    does other things too, and threads that wake each other, only add.
     """
-    pairs: dict[str, list[tuple[float, float]]] = {}
+    alone: dict[str, float] = {}
+    seen: dict[str, float] = {}
     boundary = AgentBoundary(issued_by=Issuer("benchmark"), tenant="acme")
     for _ in range(rounds):
         for calls in clients(only):
-            alone = {name: per_call(operation) for name, operation in calls().items()}
+            for name, operation in calls().items():
+                alone[name] = min(per_call(operation), alone.get(name, float("inf")))
             with watched(), boundary_scope(boundary):
                 for name, operation in calls().items():
-                    pairs.setdefault(name, []).append((alone[name], per_call(operation)))
-    return {
-        name: (
-            median(alone for alone, _ in found),
-            median(seen - alone for alone, seen in found),
-            median(seen / alone for alone, seen in found),
-        )
-        for name, found in pairs.items()
-    }
+                    seen[name] = min(per_call(operation), seen.get(name, float("inf")))
+    return {name: (alone[name], seen[name] - alone[name], seen[name] / alone[name]) for name in alone}
 
 
 def measure_suite(rounds: int) -> dict[str, tuple[float, float, float]]:

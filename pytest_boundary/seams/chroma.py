@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -64,7 +64,17 @@ def _equal(method: str) -> Equalities | None:
     if method not in ("query", "get"):
         return None
     value = catalog.arguments(f"chromadb.api.models.Collection.Collection.{method}").value
-    return lambda _collection, args, kwargs: equalities(value("filter", args, kwargs))
+
+    def equal(_collection: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+        document = kwargs.get("where") or value("filter", args, kwargs)
+        # one condition on a text: nearly always
+        if document.__class__ is dict and len(document) == 1 and "$and" not in document:
+            ((name, wanted),) = document.items()
+            if wanted.__class__ is str:
+                return ((name, wanted),)
+        return equalities(document)
+
+    return equal
 
 
 def _where(condition: Any) -> Any:
@@ -72,11 +82,14 @@ def _where(condition: Any) -> Any:
     return condition.to_dict() if hasattr(condition, "to_dict") else condition
 
 
-def _metadatas(result: Any) -> Iterator[Any]:
+def _metadatas(result: Any) -> list[Any]:
     """The metadata of every record: in a list (`get`), or in one list for each query."""
-    found = result.get("metadatas") if isinstance(result, Mapping) else None
-    for item in found or ():
-        yield from item if isinstance(item, list) else [item]
+    found = result.get("metadatas") if isinstance(result, dict) else None
+    if not found:
+        return []
+    if any(item.__class__ is list for item in found):
+        return [part for item in found for part in (item if isinstance(item, list) else [item])]
+    return list(found)
 
 
 def _installer(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:

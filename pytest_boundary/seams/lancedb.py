@@ -40,28 +40,31 @@ class _Rows(Watch):
         __tracebackhide__ = True
         if self.operation.effect != "read":
             return None
-        if hasattr(result, "read_next_batch"):
-            return result.from_batches(result.schema, self._batches(active, result))
-        if hasattr(result, "__anext__"):
-            result._inner = self._batches_later(active, result._inner)
-            return None
+        if result.__class__ is not list:
+            if hasattr(result, "read_next_batch"):
+                return result.from_batches(result.schema, self._batches(active, result))
+            if hasattr(result, "__anext__"):
+                result._inner = self._batches_later(active, result._inner)
+                return None
         self.look(active, result)
         return None
 
     def look(self, active: Active, result: Any) -> None:
         """The columns that name an owner, and those that hold records; all columns where marks are looked for."""
         __tracebackhide__ = True
-        monitor = self.monitor
-        levels = monitor.levels
-        if monitor.watcher.canaries.known:
-            monitor.read(self.operation, list(_records(result, lambda name: True)))
-        for record in _records(result, lambda name: bool(levels.rank(name)[0])):
+        levels = self.monitor.levels
+        if self._marks:
+            self.monitor.read(self.operation, list(_records(result, lambda name: True)))
+        plain = result.__class__ is list  # rows, or objects of a model
+        records = result if plain else _records(result, lambda name: bool(levels.rank(name)[0]))
+        for item in records:
+            record = item if item.__class__ is dict or isinstance(item, Mapping) else vars(item)
             owner = foreign_owner(record, active, levels)
-            for part in () if owner else record.values():
+            for part in record.values():
                 if part.__class__ not in PLAIN and isinstance(part, Mapping):
                     owner = owner or foreign_owner(part, active, levels)
             if owner:
-                monitor.foreign(self.operation, active, owner)
+                self.monitor.foreign(self.operation, active, owner)
 
     def _batches(self, active: Active, reader: Any) -> Iterator[Any]:
         __tracebackhide__ = True

@@ -46,7 +46,7 @@ class _Watch(Watch):
             with monitor.claiming():
                 page = following(*args, **kwargs)
             try:
-                self.look(active, page)
+                super(_Watch, self).after(active, page)
             except Exception as error:
                 self._failed(error)
             return page

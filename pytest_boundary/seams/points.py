@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_boundary.active import Active
+from boundlint.boundary import Scope
+from pytest_boundary.active import Active, innermost
 from pytest_boundary.checks import payloads
 from pytest_boundary.checks.filters import NOTHING, Filter, judge_filter, plainly_scoped
 from pytest_boundary.checks.keys import carries, judge_keys
@@ -84,18 +85,30 @@ class Watch:
         self._fix = fix
         self._write_fix = write_fix
         self._equalities = equalities if operation.effect == "read" else None
+        # on the way of every search: looked up once
+        self._entered, self._asked = innermost.get, monitor.asked.get
+        self._marks = monitor.watcher.canaries.known
+        # the scope of the latest search and its boundary: together, as threads take turns
+        self._latest: tuple[Scope | None, Active | None] = (None, None)
 
     def before(self, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Active | None:
-        """Judge a call, and look at what it sends."""
+        """Judge a call, and look at what it sends. The caller has asked whether it is claimed."""
         __tracebackhide__ = True
         monitor = self.monitor
         # where marks are looked for, what is sent has to be read
-        if self._equalities is not None and not monitor.watcher.canaries.known:
-            active = monitor.active()
+        if self._equalities is not None and not self._marks:
+            scope, active = self._latest
+            if scope is None or scope is not self._entered() or self._asked() is not None:
+                active = monitor.active()
+                if self._asked() is None:
+                    self._latest = (self._entered(), active)
             if active is not None and plainly_scoped(
                 self._equalities(client, args, kwargs), active, monitor.levels
             ):
-                monitor.passed(self.operation, "scoped", self._shown, client, args, kwargs)
+                if monitor.by_site:
+                    monitor.passed(self.operation, "scoped", self._shown, client, args, kwargs)
+                else:  # what `passed` does, without the call
+                    monitor.ledger.counts[self.operation.scoped] += 1
                 return active
         call = self._describe(client, args, kwargs)
         active = monitor.before(self.operation, self._judge, _shown, call)
@@ -107,25 +120,23 @@ class Watch:
         return self._describe(client, args, kwargs).shown
 
     def after(self, active: Active, result: Any) -> Any:
-        """Look at a result; gives what is returned in place of a stream, whose records are looked at as they come."""
-        __tracebackhide__ = True
-        if self.operation.effect == "read":
-            self.look(active, result)
+        """Look at a result; gives what is returned in place of a stream, whose records are looked at as they come.
 
-    def look(self, active: Active, result: Any) -> None:
-        """A record that names another owner is foreign: the filter comes after the ranking."""
+        A record that names another owner is foreign: the filter comes after the ranking.
+        """
         __tracebackhide__ = True
-        monitor = self.monitor
+        if self.operation.effect != "read":
+            return
         found = self._points(result)
-        if monitor.watcher.canaries.known:
+        if self._marks:
             found = list(found)
-            monitor.read(self.operation, [result, found])
-        levels = monitor.levels
+            self.monitor.read(self.operation, [result, found])
+        levels = self.monitor.levels
         for payload in found:
             if (payload.__class__ is dict or isinstance(payload, Mapping)) and (
                 owner := foreign_owner(payload, active, levels)
             ):
-                monitor.foreign(self.operation, active, owner)
+                self.monitor.foreign(self.operation, active, owner)
 
     def _judge(self, active: Active, call: Call) -> Judgement:
         if call.free:
