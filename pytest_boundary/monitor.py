@@ -197,6 +197,8 @@ class Monitor:
         """
         __tracebackhide__ = True
         called = operation or Operation("bleed", f"surface {surface!r}", kind, "write")
+        if self.settings.mode != "strict" and self._told_above(canary, surface, called):
+            return
         missing = Missing(
             f"it holds a value of {canary}, which this test has read from a store"
             + (" and keeps out of here" if own else ""),
@@ -207,6 +209,21 @@ class Monitor:
         )
         # a short window: enough to find the value, never what stands around it
         self._report(called, missing, "value '{}…'".format, (canary.token[:8],), active)
+
+    def _told_above(self, canary: Canary, surface: str, called: Operation) -> bool:
+        """Whether another client has told the same of the same line: a framework, and the SDK below it.
+
+        In strict mode the first one raises, so that there is no second.
+        """
+        frame = self._frame()
+        if frame is None:
+            return False
+        place = (canary.token, surface, id(frame.f_code), frame.f_lineno)
+        own, told = (*place, called.client), self.ledger.reported
+        if place in told and own not in told:
+            return True
+        told.update((place, own))
+        return False
 
     def _frame(self) -> FrameType | None:
         """The user's frame that asked; our own frames are never the user's."""

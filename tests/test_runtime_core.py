@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 
@@ -670,3 +671,58 @@ def test_methods_are_named_with_their_class(project: Project) -> None:
     app = APP + "\n    class Memory:\n        def recall(self):\n            return store.get('x')\n"
     result = project(app, "def test_it():\n    code.Memory().recall()\n")
     assert blocks(result)[0].endswith("in Memory.recall()")
+
+
+EVERYTHING = """
+import warnings
+from importlib import import_module
+from pathlib import Path
+warnings.simplefilter("ignore")
+from boundlint.config import BoundarySettings
+from pytest_boundary.config import PluginSettings
+from pytest_boundary.frames import Frames
+from pytest_boundary.levels import Levels
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.seams import Seams, load
+
+import django
+from django.conf import settings
+settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+django.setup()
+known = set()
+for seam in load():
+    for name in seam.modules:
+        try:
+            import_module(name)
+            known.add(seam.name)
+        except ImportError:
+            pass
+monitor = Monitor(PluginSettings(mode="strict", root=Path(".")), Frames(Path("."), ()), Levels(("tenant",), BoundarySettings()))
+
+def armed_once():
+    seams = Seams(monitor)
+    seams.arm()
+    patched = [change for patcher in seams.patchers.values() for change in patcher.patched]
+    seams.restore()
+    assert [(owner, name) for owner, name, original in patched if vars(owner)[name] is not original] == []
+    return [owner for owner, _, _ in patched]
+
+owners = armed_once()
+before = [(owner, dict(vars(owner))) for owner in owners]
+armed_once()
+for owner, held in before:
+    now = dict(vars(owner))
+    assert list(now) == list(held) or set(now) == set(held), (owner, set(now) ^ set(held))
+    different = [name for name in held if now[name] is not held[name] and not name.startswith("_abc")]
+    assert different == [], (owner, different)
+assert not monitor.broken, monitor.broken
+print(len(owners), "owners", len(known), "clients")
+"""
+
+
+def test_all_clients_are_as_they_were_once_the_seams_are_taken_back() -> None:
+    done = subprocess.run([sys.executable, "-c", EVERYTHING], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    owners, _, clients, _ = done.stdout.split()[-4:]
+    assert int(owners) > 150
+    assert int(clients) > 20

@@ -686,6 +686,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model, QuerySet, base, query
+from django.db.models.manager import BaseManager
 from django.db.models.fields import related_descriptors
 from django.core.cache.backends import base as cache_base
 """
@@ -701,14 +702,17 @@ connection.ensure_connection()
 cache.get("x")
 def state():
     owners = [(CursorWrapper, "__getattr__"), (CursorWrapper, "__iter__"), (flush.Command, "handle")]
+    owners += [(BaseManager, "get_queryset"), (Model, "_do_update")]
+    added = [name for name in ("fetchone", "fetchmany", "fetchall") if name in vars(CursorWrapper)]
     owners += [(module, "sync_to_async") for module in (base, query, related_descriptors, cache_base)]
     owners += [(BaseCache, "make_and_validate_key"), (BaseCache, "__init__"), (LocMemCache, "get")]
     found = [vars(owner)[name] for owner, name in owners]
-    return found, list(connection.execute_wrappers), len(connection_created.receivers)
+    return found, added, list(connection.execute_wrappers), len(connection_created.receivers)
 before = state()
 result = pytest.main(["-p", "no:hypothesispytest", "-p", "no:cacheprovider", "--enforce-boundary", "-oboundary_judge_tests=true", "-q"])
 assert result == 1, result
 assert state() == before
+assert not before[1], before
 """
     )
     body = body_of({"count": "Ticket.objects.count()"})

@@ -267,6 +267,44 @@ def test_several_findings_are_one_where_nothing_is_raised(project: Project, app:
     )
 
 
+FRAMEWORK = """
+from typing import Any
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+class Model(BaseChatModel):
+    client: Any
+    _llm_type = "stub"
+
+    def _generate(self, messages, stop=None, run_manager=None, **more):
+        told = [{"role": "user", "content": [{"type": "text", "text": messages[-1].content}]}]
+        answer = self.client.chat.completions.create(model="stub", messages=told)
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(answer.choices[0].message.content))])
+"""
+
+
+@pytest.mark.parametrize("flag", ["report", "warn", "strict"])
+def test_a_framework_above_the_sdk_tells_it_once(project: Project, app: str, flag: str) -> None:
+    """LangChain's hook and the SDK's see the same prompt and the same answer, from the same line of the user."""
+    uses = {"prompt": "framework.Model(client=code.gpt).invoke(value)"}
+    head = """
+import sys
+from pathlib import Path
+sys.path.insert(0, str(Path(__file__).parent / "site-packages"))
+import framework
+"""
+    files = {"site-packages/framework.py": FRAMEWORK}
+    body = head + surface_tests(uses)
+    result = project(app, body, flag=f"--enforce-boundary={flag}", files=files, bare=True)
+    result.assert_outcomes(**{"failed" if flag == "strict" else "passed": 1}, warnings=2 * (flag == "warn"))
+    found = {block.split(" —")[0] for block in blocks(result)}
+    assert found == {"BND201 another tenant's data in the LLM messages"}
+    marks = 1 if flag == "strict" else 2  # one at the start of the text, one at its end
+    result.stdout.fnmatch_lines([f"langchain *, {marks} bled"])
+    result.stdout.no_fnmatch_line("openai *bled*")
+
+
 def test_contract(project: Project) -> None:
     """What the seam replaces exists, is what it was written for, and is back after a run."""
     owners = []
