@@ -87,9 +87,11 @@ def _metadatas(result: Any) -> list[Any]:
     found = result.get("metadatas") if isinstance(result, dict) else None
     if not found:
         return []
-    if any(item.__class__ is list for item in found):
-        return [part for item in found for part in (item if isinstance(item, list) else [item])]
-    return list(found)
+    if found[0].__class__ is list and len(found) == 1:  # of one query
+        return found[0]
+    if found[0].__class__ is dict:
+        return found  # type: ignore[no-any-return]
+    return [part for item in found for part in (item if isinstance(item, list) else [item])]
 
 
 def _installer(name: str) -> Callable[[ModuleType, Patcher, Monitor], None]:

@@ -105,8 +105,8 @@ class _Watch:
             found = list(documents)
             monitor.read(operation, found)
         for document in found:
-            owner = foreign_owner(document, active, monitor.levels) if isinstance(document, Mapping) else ""
-            if owner:
+            named = document.__class__ is dict or isinstance(document, Mapping)
+            if named and (owner := foreign_owner(document, active, monitor.levels)):
                 shown = f"fields {', '.join(map(str, document))}"
                 monitor.foreign(operation, active, owner, partial(str, shown[:160]))
                 return
@@ -182,12 +182,16 @@ class _Methods:
         known, sampled = watch.fields.get(collection, ()), collection in watch.sampled
         if not plainly_scoped(collection, query, active, monitor.levels, known, sampled):
             return False
-        monitor.passed(operation, "scoped", _shown_find, collection, query)
+        if monitor.by_site:
+            monitor.passed(operation, "scoped", _shown_find, collection, query)
+        else:  # what `passed` does, without the call
+            monitor.ledger.counts[operation.scoped] += 1
         return True
 
     def make(self, original: Any) -> Any:
         """The watching method for a method, asynchronous for an asynchronous one."""
         monitor, watch, method = self.monitor, self.watch, original.__name__
+        claimed, failed = monitor.claimed, watch.patcher.failed
         finds = self.kind.target == COLLECTION and method in FINDS
         found = _operation(f"{COLLECTION}.{method}", "read")
         unasked = self.late and method in LAZY  # an asynchronous client's cursor, made without waiting
@@ -213,15 +217,24 @@ class _Methods:
         @wraps(original)
         def calling(instance: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            if monitor.claimed.get():
+            if claimed.get():
                 return original(instance, *args, **kwargs)
-            if finds and watch.patcher.attempt(self.passes, found, instance.full_name, args, kwargs):
-                token = monitor.claimed.set(True)
+            plain = False
+            try:
+                plain = finds and self.passes(found, instance.full_name, args, kwargs)
+            except Exception as error:
+                failed(error)
+            if plain:
+                token = claimed.set(True)
                 try:
                     result = original(instance, *args, **kwargs)
                 finally:
-                    monitor.claimed.reset(token)
-                watch.patcher.attempt(watch.compare, found, _results(result))
+                    claimed.reset(token)
+                if result is not None:
+                    try:
+                        watch.compare(found, (result,) if result.__class__ is dict else _results(result))
+                    except Exception as error:
+                        failed(error)
                 return result
             call = self.start(method, instance, args, kwargs)
             late = unasked and any(True for _ in watch.unknown(call.parts))
