@@ -24,8 +24,8 @@ from pytest_boundary.seams import Seam, dbapi
 from pytest_boundary.seams.django_origin import BY_KEY, Origin, Origins
 from pytest_boundary.seams.django_tests import built_by_test, called_by_test, install_managers
 
-# the object whose row Django updates
-SAVING: ContextVar[Any] = ContextVar("boundlint_saving", default=None)
+# while Django updates the row of a loaded object that says itself that it is the boundary's: nearly every `save()`
+SAVES_OWN: ContextVar[bool] = ContextVar("boundlint_saves_own", default=False)
 FETCHES = ("fetchone", "fetchmany", "fetchall")
 CURSOR = "django.db.backends.utils.CursorWrapper"
 
@@ -62,6 +62,7 @@ class _Watch:
     def __init__(self, patcher: Patcher, monitor: Monitor) -> None:
         self.monitor = monitor
         self.patcher = patcher
+        self._claimed_here = monitor.claimed
         self._claimed = monitor.claimed.get
         self._passes, self._keep = dbapi.keeping(monitor)
         self._origins = Origins(os.path.dirname(str(sys.modules["django"].__file__)), monitor.frames)
@@ -88,7 +89,7 @@ class _Watch:
             kept = None
             if not (many or self._claimed()):
                 by_key = sql in schema.by_key
-                if not by_key or (SAVING.get() is not None and self._saves_own()):
+                if not by_key or SAVES_OWN.get():
                     kept = self._passes(sql, parameters or (), schema, by_key)
             if kept is None:
                 late = self._before(sql, parameters, many, context)
@@ -96,7 +97,7 @@ class _Watch:
                 cursor._boundlint_operation = kept
         except Exception as error:
             self.patcher.failed(error)
-        claimed = self.monitor.claimed
+        claimed = self._claimed_here
         token = claimed.set(True)
         try:
             result = execute(sql, parameters, many, context)
@@ -121,7 +122,7 @@ class _Watch:
                 if active is not None:
                     self._keep(text, given, schema, schema, operation, active, given=operation)
                     return None
-            elif self._saves_own():
+            elif SAVES_OWN.get():
                 active = dbapi.known(monitor, operation, schema, text, given, True)
                 if active is not None:
                     self._keep(text, given, schema, schema, operation, active, True, operation)
@@ -162,16 +163,6 @@ class _Watch:
                 return None
         judge(by_key)
         return None
-
-    def _saves_own(self) -> bool:
-        """Whether Django updates the row of a loaded object that says whose it is: nearly every `save()`."""
-        instance, active = SAVING.get(), self.monitor.active()
-        return (
-            instance is not None
-            and active is not None
-            and not instance._state.adding
-            and not foreign_attributes(instance, active, self.monitor.levels)
-        )
 
     def _schema(self, connection: Any) -> _Schema:
         """That of the database that a connection is for: while tests are set up, that changes."""
@@ -366,11 +357,18 @@ def install_models(module: ModuleType, patcher: Patcher, monitor: Monitor) -> No
     def saving(original: Any) -> Any:
         def _do_update(instance: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            token = SAVING.set(instance)
+            own = False
+            try:
+                active = monitor.active()
+                if active is not None and not instance._state.adding:
+                    own = not foreign_attributes(instance, active, monitor.levels)
+            except Exception as error:
+                patcher.failed(error)
+            token = SAVES_OWN.set(own)
             try:
                 return original(instance, *args, **kwargs)
             finally:
-                SAVING.reset(token)
+                SAVES_OWN.reset(token)
 
         return _do_update
 

@@ -27,6 +27,11 @@ def _operation(method: str, text: str) -> Operation:
     return catalog.operation("sqlite3", f"sqlite3.Connection.{method}", "database", dbapi.effect_of(text))
 
 
+@lru_cache(maxsize=2048)
+def _changes_schema(text: str) -> bool:
+    return dbapi.changes_schema(text, *STYLE)
+
+
 def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
     return sqlite3.Cursor(connection).execute(text).fetchall()
 
@@ -34,14 +39,14 @@ def _rows(connection: Any, text: str) -> Iterable[Sequence[Any]]:
 def _classes(monitor: Monitor, patcher: Patcher) -> Any:
     """A function that gives the watched subclass of a connection class."""
     # on the way of every access: what it needs is looked up once
-    changes_schema, claimed, judged_above = dbapi.changes_schema, monitor.claimed.get, monitor.handed.get
+    claimed, judged_above = monitor.claimed.get, monitor.handed.get
     marks, (passes, keep) = monitor.watcher.canaries.known, dbapi.keeping(monitor)
     new_cursor, c_execute = sqlite3.Connection.cursor, sqlite3.Cursor.execute
 
     def above(text: str) -> bool:
         """Whether a client above has judged this statement."""
         if claimed():
-            return not dbapi.changes_schema(text, *STYLE)
+            return not _changes_schema(text)
         return monitor.hands_down and monitor.take_judged(text)
 
     def judge(connection: Any, method: str, text: str, parameters: Any, many: bool) -> Judged | None:
@@ -105,7 +110,7 @@ def _classes(monitor: Monitor, patcher: Patcher) -> Any:
                     self._boundlint = None
                 # `above`, without the call
                 if claimed():
-                    done = not changes_schema(sql, *STYLE)
+                    done = not _changes_schema(sql)
                 else:
                     handed = judged_above() if monitor.hands_down else None
                     done = bool(handed and handed[0] == sql)
