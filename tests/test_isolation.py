@@ -160,6 +160,25 @@ def test_criteria_in_one_query_are_no_event(tmp_path: Path) -> None:
     assert sqlalchemy(tmp_path, helper) == ["read_note", "read_letter"]
 
 
+def test_a_middleware_that_maps_the_schema_scopes_all_but_models_of_a_schema_of_their_own(
+    tmp_path: Path,
+) -> None:
+    middleware = """
+    from app.identity import get_current_tenant_id
+    from app.models import engine
+
+    async def bind(request, call_next):
+        tenant_id = get_current_tenant_id()
+        request.state.engine = engine.execution_options(schema_translate_map={None: tenant_id})
+        return await call_next(request)
+    """
+    models = MODELS + '    __table_args__ = {"schema": "shared"}\n'
+    report = check(
+        tmp_path, app__models=models, app__api=API, app__identity=IDENTITY, app__middleware=middleware
+    )
+    assert reported(report) == ["read_letter"]
+
+
 @pytest.mark.parametrize(
     "binding",
     [

@@ -42,6 +42,7 @@ CLEANERS = re.compile(
     r"^_?(?:clean_?up\w*|cleanup\w*|clean|purge\w*|unlink|rmtree|rmdir|remove_\w*(?:file|tmp|temp|dir|path|folder)\w*|delete_\w*(?:file|tmp|temp|dir|path|folder)\w*"
     r"|safe_(?:remove|delete|unlink)\w*|removefile|remove_all|aremove|silent_remove)$"
 )
+MOVERS = frozenset({"os.replace", "os.rename", "os.renames", "shutil.move"})
 WRITE_MODE = re.compile(r"[wax+]")
 
 
@@ -204,7 +205,7 @@ class _Search:
         kept = given.get("flag")
         if "flag" in given and not (isinstance(kept, ast.Constant) and kept.value is False):
             return None
-        if self.removes(self.function):
+        if self.removes(self.function) or self._moves():
             return None
         content = self._written(node)
         if content is None or not self.is_handed_in(content, node.lineno, 0):
@@ -233,6 +234,17 @@ class _Search:
                     operation = self.flow.receivers.callee(function, call).operation
                     if operation is not None and operation.kind == "file" and operation.effect == "delete":
                         return True
+        return False
+
+    def _moves(self) -> bool:
+        """Whether the function puts a file in its place under another name, as writes that are atomic do."""
+        for node in self.body.nodes:
+            if isinstance(node, ast.Call):
+                path = path_of(node.func)
+                if path in MOVERS or (
+                    path.endswith(".replace") and len(node.args) == 1 and not node.keywords
+                ):
+                    return True
         return False
 
     def _siblings(self) -> list[Function]:

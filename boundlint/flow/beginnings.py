@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from boundlint.flow.arguments import Arguments
+from boundlint.flow.guards import is_authority
 from boundlint.flow.queries import (
     CONNECTION,
     CREATES,
@@ -50,13 +51,15 @@ def handed_model(
 ) -> tuple[Model, Arguments] | None:
     """The model that a general helper of the project is handed, with the id and the boundary: `get_item(db, File, id)`.
 
-    None for a helper that reads a boundary by itself, and for one that is handed no id.
+    None for a helper that reads a boundary or asks about access by itself, and for one that is handed no id.
     """
     if callee.function is None or not ON_SERVICE.match(name):
         return None
     models = [type_name for value, _ in given.positional for type_name in models_of(value)]
     model = lookups.models.get(models[0]) if len(models) == 1 else None
     if model is None or any(row.endswith("()") for row in lookups.run.flow.reach_of(callee.function)):
+        return None
+    if any(is_authority(path.rpartition(".")[2]) for path in callee.function.facts.calls):
         return None
     rest = tuple(
         (value, node)

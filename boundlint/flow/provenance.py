@@ -35,6 +35,8 @@ CHECKS = re.compile(
     r"access|check|verif|ensure|require|can_|has_|authori[sz]|permission|permit|assert_|validate_(?:user|tenant|owner|member|workspace|org)|"
     r"is_owner|is_member|belong|_owned|own_|guard|forbid|protect|accessible|allowed|raise_for|enforce"
 )
+# `resolve_workspace_role(workspace_id)` finds what the caller may do there, and refuses whoever may nothing.
+RESOLVES_ROLE = re.compile(r"(?:^|_)resolve_(?:\w+_)?(?:role|membership)(?:_for_(?:request|caller|user))?$")
 FETCHES = re.compile(
     r"^_?a?(?:get|fetch|load|create|list|build|make|set|update|add|find|query|search|save|insert)_"
 )
@@ -323,7 +325,7 @@ def _asks_presence(test: ast.expr) -> bool:
 
 def _is_check(name: str) -> bool:
     """Whether a call of this name checks what it is given."""
-    if name in SET_METHODS:
+    if name in SET_METHODS or RESOLVES_ROLE.search(name):
         return True
     return bool(CHECKS.search(name.lower())) and not FETCHES.match(name) and not name[:1].isupper()
 

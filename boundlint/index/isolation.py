@@ -28,6 +28,12 @@ MANAGER = re.compile(r"(?:Manager|QuerySet)$")
 SCOPING_NAME = re.compile(r"^(?:Tenant|Scoped|Organi[sz]ation|Org|Workspace)\w*Manager$")
 SCHEMA_NAMES = frozenset({"schema_translate_map", "schema_context", "tenant_context", "set_tenant"})
 TENANT_SCHEMAS = ("django_tenants", "tenant_schemas")  # packages that switch the schema for each request
+SCHEMA_MAP = "schema_translate_map"
+REQUEST_NAMES = frozenset(
+    {"request", "scope", "call_next"}
+)  # a middleware: its map holds for all of a request
+ASIDE = re.compile(r"(?:^|/)(?:tests?|migrations?|alembic)/|conftest\.py$")
+NAMES_SCHEMA = re.compile(r"[\"']schema[\"']\s*:\s*[\"']")
 FACTORY = re.compile(
     r"client|session|store|db|database|redis|conn|engine|collection|index|memory|cache|vector"
 )
@@ -67,16 +73,18 @@ class Scoping:
 
     `events` add it to every ORM query, and `managers` are Django managers that do.  `covered` gives for each
     scoped model (`path::qualname`) the manager attributes through which it is scoped, "" for all queries on it.
+    `every_query` scopes all queries but those on models with a schema of their own, which all tenants share.
     """
 
     events: tuple[Place, ...] = ()
     managers: tuple[Place, ...] = ()
     covered: Mapping[str, frozenset[str]] = field(default_factory=dict)
     every_query: str = ""
+    own_schema: frozenset[str] = frozenset()
 
     def scopes(self, type_name: str, path: str) -> str:
         """What adds the boundary to a plain query on a model, written as a call path; "" when nothing does."""
-        if self.every_query:
+        if self.every_query and type_name not in self.own_schema:
             return self.every_query
         attributes = self.covered.get(type_name, ())
         if "" in attributes:
@@ -133,7 +141,8 @@ def find_scoping(project: Project, vocabulary: Vocabulary) -> Scoping:
         tuple(_place(project, function) for function in events),
         tuple(_class_place(project, cls) for cls in managers),
         _covered(project, vocabulary, events, managers),
-        _every_query(project),
+        _every_query(project, vocabulary),
+        _own_schema(project),
     )
 
 
@@ -225,13 +234,28 @@ def _scoping_attributes(project: Project, ancestors: Iterable[Class], scoping: s
     return frozenset(found | ({DEFAULT} if first in found else set()))
 
 
-def _every_query(project: Project) -> str:
-    """Whether a library chooses the schema of the tenant before any query of a request."""
+def _every_query(project: Project, vocabulary: Vocabulary) -> str:
+    """Whether a library, or the project itself, chooses the schema of the tenant before any query of a request."""
     for facts in project.files.values():
         for target in facts.imports.values():
             if target.partition(".")[0] in TENANT_SCHEMAS:
                 return f"{target.partition('.')[0]} (a schema per tenant)"
+    for function in project.all_functions():
+        names = set(function.facts.names.split())
+        serves = bool(names & REQUEST_NAMES) and not ASIDE.search(function.path)
+        if SCHEMA_MAP in names and serves and _mentions(function.facts, vocabulary):
+            return f"{SCHEMA_MAP} (a schema per tenant)"
     return ""
+
+
+def _own_schema(project: Project) -> frozenset[str]:
+    """The models that name their schema themselves."""
+    return frozenset(
+        cls.name
+        for path in project.files
+        for cls in project.classes(path).values()
+        if any(row.name == "__table_args__" and NAMES_SCHEMA.search(row.value) for row in cls.facts.fields)
+    )
 
 
 def _place(project: Project, function: Function) -> Place:

@@ -32,7 +32,7 @@ def check_expression(node: cst.CSTNode, view: View) -> Iterable[Problem]:
                 f"Python evaluates this instead of the database, so a condition is lost: {oddity.source}",
                 "pass the conditions as separate arguments or join them with &; write `.is_(None)`, `~column`, `.in_(…)` for is, not and in",
                 "high",
-                "regular",
+                "auditor" if SUPPORT_PATH.search(view.path) else "regular",
             )
 
 
