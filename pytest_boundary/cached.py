@@ -16,7 +16,8 @@ from pytest_boundary.active import Active
 from pytest_boundary.checks.jobs import values_in
 from pytest_boundary.checks.keys import has_component
 from pytest_boundary.levels import same_id
-from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Missing, Operation
 from pytest_boundary.patching import Patcher
 
 DATA = frozenset({"memory", "checkpoint", "retrieval", "cache", "database", "file"})

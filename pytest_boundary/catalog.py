@@ -9,7 +9,7 @@ from typing import Any
 
 from boundlint.catalog.loader import load_catalog
 from boundlint.catalog.model import Operation as Entry
-from pytest_boundary.monitor import Operation
+from pytest_boundary.operations import Operation
 
 FREE_EFFECTS = frozenset({"admin", "none"})  # counters, locks, expiry, sizes: no content
 

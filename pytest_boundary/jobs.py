@@ -13,7 +13,8 @@ from typing import Any
 
 from pytest_boundary.active import Active
 from pytest_boundary.checks.jobs import judge_job
-from pytest_boundary.monitor import Judgement, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Operation
 
 PAYLOAD = "job payload"
 MAX_PUBLISHED = 10_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import sys
 import threading
 import traceback
@@ -10,84 +9,24 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
-from functools import cached_property
 from types import CodeType, FrameType
 from typing import Any, Literal
 
-from boundlint.boundary import LEVELS, Scope
+from boundlint.boundary import Scope
 from pytest_boundary import BoundaryWarning, UnscopedAccess
 from pytest_boundary.active import Active, Boundaries, innermost
 from pytest_boundary.bleed.canaries import Canaries, Canary
 from pytest_boundary.bleed.watcher import Watcher, fix_of, rule_of, rule_of_own
 from pytest_boundary.config import PluginSettings
+from pytest_boundary.findings import finding, is_shared
 from pytest_boundary.frames import Frames
-from pytest_boundary.ledger import Access, Finding, Ledger, Site, Verdict
+from pytest_boundary.ledger import Access, Finding, Ledger, Verdict
 from pytest_boundary.levels import Levels
-from pytest_boundary.message import RULES, argument_source, block, described, title
+from pytest_boundary.message import block, described
+from pytest_boundary.operations import NOWHERE, Judge, Missing, Operation
 
 NOBODY = Active({})
-NOWHERE = Site("", 0, "")
 Phase = Literal["", "setup", "call", "teardown"]
-
-
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """What a seam knows of a call beforehand, made once and kept: the catalog's target is its id.
-
-    `exactly` finds the operation that the user called, from inside of a hook, where many of them end in one hook
-    and only a finding or a report asks which it was.
-    """
-
-    client: str
-    operation: str
-    kind: str
-    effect: str
-    exactly: Callable[[], Operation] | None = None
-    of_test: bool = (
-        False  # what a test itself built and runs: in the boundary of its mark it is set-up, or asserts
-    )
-
-    @property
-    def method(self) -> str:
-        """What the call site writes."""
-        return self.operation.rpartition(".")[2]
-
-    @cached_property
-    def scoped(self) -> Access:
-        """As it counts where it is scoped and no line is asked for."""
-        return self.counted("scoped")
-
-    @cached_property
-    def free(self) -> Access:
-        """As it counts where it touches nobody's data and no line is asked for."""
-        return self.counted("free")
-
-    def counted(self, verdict: Verdict, site: Site = NOWHERE, shown: str = "") -> Access:
-        """As it counts."""
-        return Access(self.client, self.kind, self.effect, self.operation, site, verdict, shown[:200])
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Why an access is not scoped.
-
-    `names` are the keys, tables or collections at fault, which a project may have declared as shared. `fix` may hold
-    `{argument}`, which becomes the source of the argument at `position`. `rule` and `title` replace those of the
-    operation's kind.
-    """
-
-    text: str
-    names: tuple[str, ...] = ()
-    fix: str = ""
-    position: int = 0
-    rule: str = ""
-    title: str = ""
-    verdict: Verdict = "unscoped"
-
-
-Judgement = Missing | Literal["scoped", "free"]
-Judge = Callable[..., Judgement]  # takes the boundary, then what the seam has given
 
 
 class Monitor:
@@ -358,7 +297,7 @@ class Monitor:
         if operation.of_test and self.boundaries.of_item(active) and not self.settings.judge_tests:
             self._count(operation, "test", shown, given)
             return
-        if self._shared(operation, missing, frame):
+        if is_shared(self.settings, operation, missing, frame):
             self._count(operation, "shared", shown, given)
             return
         self._count(operation, missing.verdict, shown, given)
@@ -368,8 +307,17 @@ class Monitor:
             if again in self.ledger.reported:
                 return
             self.ledger.reported.add(again)
-        finding = self._finding(operation, missing, shown(*given), frame, active)
-        self.record(finding, frame)
+        told = finding(
+            operation,
+            missing,
+            shown(*given),
+            frame,
+            active,
+            self.frames,
+            nodeid=self.nodeid,
+            elsewhere=self.asked.get() is None and threading.get_ident() != self.boundaries.thread,
+        )
+        self.record(told, frame)
 
     def record(self, finding: Finding, frame: FrameType | None) -> None:
         """Keep a finding, then raise or warn as the mode says."""
@@ -380,67 +328,3 @@ class Monitor:
         if self.settings.mode == "warn":
             filename = frame.f_code.co_filename if frame is not None else finding.site.path
             warnings.warn_explicit(block(finding), BoundaryWarning, filename, finding.site.line or 1)
-
-    def _shared(self, operation: Operation, missing: Missing, frame: FrameType | None) -> bool:
-        patterns = self.settings.shared
-        if missing.names and all(any(fnmatch.fnmatchcase(n, p) for p in patterns) for n in missing.names):
-            return True
-        dotted = [operation.operation]
-        if frame is not None:
-            function = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
-            dotted.append(f"{frame.f_globals.get('__name__', '')}.{function}")
-        return any(fnmatch.fnmatchcase(name, p) for name in dotted for p in self.settings.unscoped)
-
-    def _finding(
-        self, operation: Operation, missing: Missing, shown: str, frame: FrameType | None, active: Active
-    ) -> Finding:
-        notes: list[str] = []
-        source = ""
-        if frame is not None:
-            site, source = self.frames.site(frame), self.frames.source(frame)
-        else:
-            site = Site(self.frames.shown(active.path), active.line, "")
-            notes.append("no line of yours is on the stack; this is where the boundary was entered")
-        fix = missing.fix
-        if "{argument}" in fix:
-            written = argument_source(source, operation.method, missing.position)
-            fix = fix.replace("{argument}", written or "…")
-        return Finding(
-            rule=missing.rule or RULES[operation.kind],
-            title=missing.title or title(operation.kind, operation.effect, missing.verdict),
-            verdict=missing.verdict,
-            client=operation.client,
-            kind=operation.kind,
-            operation=operation.operation,
-            site=site,
-            source=source,
-            shown=shown,
-            context=self._context(frame),
-            boundary=self._entered(active),
-            missing=missing.text,
-            fix=fix,
-            notes=tuple(notes),
-            nodeid=self.nodeid,
-        )
-
-    def _entered(self, active: Active) -> str:
-        if not active.ids:
-            return "none is active"
-        where = f"{self.frames.shown(active.path)}:{active.line}" if active.line else active.path
-        return f"{active.described(LEVELS)}, " + (f"entered at {where}" if active.line else f"from {where}")
-
-    def _context(self, frame: FrameType | None) -> str:
-        parts: list[str] = []
-        if self.asked.get() is None and threading.get_ident() != self.boundaries.thread:
-            parts.append(f"thread {threading.current_thread().name!r}")
-        if frame is None:
-            return ", ".join(parts)
-        # the way through a greenlet may meet the frame itself again
-        outer = [other for other in self.frames.user_frames(frame.f_back) if other is not frame]
-        if frame.f_code.co_flags & 0x80:  # CO_COROUTINE
-            parts.append("async")
-        caller = next((f for f in outer if not self.frames.is_test(f.f_code.co_filename)), None)
-        if caller is not None:
-            site = self.frames.site(caller)
-            parts.append(f"via {site} {site.function}")
-        return ", ".join(parts)

@@ -21,7 +21,7 @@ from pytest_boundary.checks.sql import Sql, judge_sql
 from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.config import DELIMITERS
 from pytest_boundary.levels import Levels, same_id
-from pytest_boundary.monitor import Missing
+from pytest_boundary.operations import Missing
 
 LEVELS = Levels(("tenant",), BoundarySettings())
 ACME = Active({"tenant": "acme", "user": "kim"})

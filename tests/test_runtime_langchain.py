@@ -17,7 +17,7 @@ from pytest_boundary.checks import expressions
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Other
 from pytest_boundary.checks.predicates import judge_function
 from pytest_boundary.levels import Levels
-from pytest_boundary.monitor import Missing
+from pytest_boundary.operations import Missing
 from runtime_project import Project, blocks, changed, line_of, table
 
 os.environ["ANONYMIZED_TELEMETRY"] = "False"

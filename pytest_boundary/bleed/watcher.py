@@ -12,7 +12,8 @@ from pytest_boundary.message import RULES
 
 if TYPE_CHECKING:
     from pytest_boundary.active import Active
-    from pytest_boundary.monitor import Monitor, Operation
+    from pytest_boundary.monitor import Monitor
+    from pytest_boundary.operations import Operation
 
 T = TypeVar("T")
 SELF_CHECK = "boundlint self-check"

@@ -11,7 +11,7 @@ from pytest_boundary.active import Active
 from pytest_boundary.checks.keys import has_component, text_of
 from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.levels import Levels, same_id
-from pytest_boundary.monitor import Judgement, Missing
+from pytest_boundary.operations import Judgement, Missing
 
 MAX_DEPTH = 5
 MAX_VALUES = 2000

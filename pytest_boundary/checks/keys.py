@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from pytest_boundary.active import Active
 from pytest_boundary.levels import Levels, same_id
-from pytest_boundary.monitor import Judgement, Missing
+from pytest_boundary.operations import Judgement, Missing
 
 LOCK = re.compile(r"(?:^|[^a-z])(?:lock|locks|mutex|semaphore)(?:[^a-z]|$)")  # in a key in lower case
 WILDCARDS = re.compile(r"[*?\[\]]")

@@ -11,7 +11,7 @@ from boundlint.index.words import IDENTITY
 from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Filter, Other, fields, holds
 from pytest_boundary.levels import Levels, Owner
-from pytest_boundary.monitor import Judgement, Missing
+from pytest_boundary.operations import Judgement, Missing
 
 ID = re.compile(r"(?:^|[._])(?:_?id|ids|uuid|guid|key|slug)$", re.IGNORECASE)
 # Stages behind which a `$match` still speaks of the documents of the collection, and of all that were found.

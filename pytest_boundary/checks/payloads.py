@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_boundary.active import Active
 from pytest_boundary.levels import Levels, same_id
-from pytest_boundary.monitor import Judgement, Missing
+from pytest_boundary.operations import Judgement, Missing
 
 FIX = "payload={…, tenant_id of the boundary}"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pytest_boundary.active import Active
 from pytest_boundary.levels import Levels
-from pytest_boundary.monitor import Judgement, Missing
+from pytest_boundary.operations import Judgement, Missing
 
 ANOTHER = "boundlint: another owner"
 

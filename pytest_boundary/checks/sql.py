@@ -18,7 +18,7 @@ from pytest_boundary.active import Active
 from pytest_boundary.checks.sql_known import Named, by_secret, equalities
 from pytest_boundary.checks.sql_verdicts import Verdicts
 from pytest_boundary.levels import Levels, Owner, same_id
-from pytest_boundary.monitor import Judgement, Missing
+from pytest_boundary.operations import Judgement, Missing
 
 Columns = Callable[[str], "Sequence[str] | None"]  # of a table, None where it is not known
 # The values of a foreign key, by the child's table and column, whose parents are known to be the boundary's.

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from pytest_boundary.active import Active
-from pytest_boundary.monitor import Judgement
+from pytest_boundary.operations import Judgement
 
 MAX_KNOWN = 2000  # statements of one schema, and values of one statement
 

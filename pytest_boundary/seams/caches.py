@@ -12,7 +12,8 @@ from pytest_boundary.active import Active
 from pytest_boundary.cached import Cached
 from pytest_boundary.checks.keys import judge_keys
 from pytest_boundary.checks.rows import foreign_in_value
-from pytest_boundary.monitor import Judgement, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 

@@ -15,7 +15,8 @@ from pytest_boundary.checks.sql import Parents, Sql, defines, judge_sql, tables
 from pytest_boundary.checks.sql_verdicts import Decided, Verdicts
 from pytest_boundary.ledger import Access
 from pytest_boundary.levels import Levels
-from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Missing, Operation
 
 Query = Callable[[str], "Iterable[Sequence[Any]]"]  # runs a statement beside the user's, and gives its rows
 # The names of columns, or the description that a cursor gives where it is made of tuples: to be looked up as it is.

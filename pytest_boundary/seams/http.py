@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 

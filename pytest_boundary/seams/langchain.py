@@ -16,7 +16,8 @@ from typing import Any
 from pytest_boundary import catalog, subclasses
 from pytest_boundary.checks import documents, expressions
 from pytest_boundary.checks.filters import NOTHING, All, Filter, Other
-from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, qdrant, weaviate
 from pytest_boundary.seams.points import Call, Watch, several

@@ -17,7 +17,8 @@ from typing import Any
 from pytest_boundary import catalog
 from pytest_boundary.bleed.matching import Chunks
 from pytest_boundary.checks.rows import foreign_in_value
-from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 

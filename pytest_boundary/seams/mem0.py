@@ -17,7 +17,8 @@ from pytest_boundary.checks.keys import carries, judge_keys
 from pytest_boundary.checks.payloads import judge_payloads
 from pytest_boundary.checks.rows import foreign_owner, redacted
 from pytest_boundary.levels import same_id
-from pytest_boundary.monitor import Judgement, Missing, Monitor
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Missing
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 from pytest_boundary.threads import carrying

@@ -13,7 +13,8 @@ from pytest_boundary import catalog, subclasses
 from pytest_boundary.active import Active
 from pytest_boundary.checks.keys import carries, judge_keys
 from pytest_boundary.checks.rows import foreign_in_value
-from pytest_boundary.monitor import Judgement, Missing, Monitor
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Missing
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 

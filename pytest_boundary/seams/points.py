@@ -16,7 +16,8 @@ from pytest_boundary.checks.filters import NOTHING, Filter, judge_filter, plainl
 from pytest_boundary.checks.keys import carries, judge_keys
 from pytest_boundary.checks.predicates import judge_function
 from pytest_boundary.checks.rows import foreign_owner
-from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Missing, Operation
 
 
 @dataclass(frozen=True)

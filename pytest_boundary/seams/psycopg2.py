@@ -12,7 +12,8 @@ from typing import Any
 from pytest_boundary import catalog
 from pytest_boundary.active import Active
 from pytest_boundary.checks.sql import Sql
-from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
 

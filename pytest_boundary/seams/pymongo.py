@@ -19,7 +19,8 @@ from pytest_boundary.active import Active
 from pytest_boundary.checks.filters import fields
 from pytest_boundary.checks.mongo import Part, field_names, judge_parts, plainly_scoped
 from pytest_boundary.checks.rows import foreign_owner
-from pytest_boundary.monitor import Judgement, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 from pytest_boundary.seams.pymongo_calls import (

@@ -16,7 +16,8 @@ from pytest_boundary.active import Active, innermost
 from pytest_boundary.checks.keys import LOCK, Search, judge_keys, plainly_scoped, search_of, text_of
 from pytest_boundary.checks.rows import foreign_in_value
 from pytest_boundary.levels import same_id
-from pytest_boundary.monitor import Judgement, Missing, Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Judgement, Missing, Operation
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam
 

@@ -16,7 +16,8 @@ from weakref import ref
 from pytest_boundary import UnscopedAccess, catalog
 from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
-from pytest_boundary.monitor import Monitor, Operation
+from pytest_boundary.monitor import Monitor
+from pytest_boundary.operations import Operation
 from pytest_boundary.parents import held_parents
 from pytest_boundary.patching import Patcher
 from pytest_boundary.seams import Seam, dbapi
