@@ -106,14 +106,14 @@ class Calls:
         name = path.rpartition(".")[2]
         if callee.operation is not None and callee.operation.kind != "database":
             return self._operation(run, node, callee, callee.operation, receiver, given)
+        if DEFERS.search(name) and (later := self._deferred(run, node)) is not None:
+            return later
         queried = run.lookups.on_call(node, path, callee, receiver, given)
         if queried is not None:
             return queried
         if callee.kind != "class" and self.flow.vocabulary.is_getter(name):
             run.ambient.add(f"{name}()")
             return Value(given.joined().carriers | receiver.carriers | {f"{name}()"})
-        if DEFERS.search(name) and (later := self._deferred(run, node)) is not None:
-            return later
         if callee.kind == "function" and callee.function is not None:
             function = self.flow.concrete(callee.function)
             if function != callee.function:

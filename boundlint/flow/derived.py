@@ -13,6 +13,8 @@ from boundlint.flow.guards import Check
 from boundlint.flow.queries import IDENTIFIER, INPUT
 from boundlint.index.extract import path_of
 
+COLLECTS = frozenset({"append", "add", "extend", "update"})
+
 
 class Derivations:
     """The assignments of one function, collected while its body is followed."""
@@ -20,6 +22,7 @@ class Derivations:
     def __init__(self) -> None:
         self._parts: dict[str, str] = {}  # a variable -> the variable that holds the record it was read from
         self._ids: dict[str, tuple[str, ...]] = {}  # an id -> the sources of what a call found it by
+        self._collected: dict[str, set[str]] = {}  # a list -> the ids that it was filled with, or from
 
     def on_assign(self, target: ast.expr, value: ast.expr) -> None:
         """Remember what a variable is made of; one that is given two things is made of neither."""
@@ -31,6 +34,24 @@ class Derivations:
         self._parts[target.id] = "" if again else _record_read(value)
         sources = _given(value) if isinstance(value, ast.Call) and IDENTIFIER.match(target.id) else ()
         self._ids[target.id] = () if again else sources
+
+    def on_collect(self, node: ast.Call, loops: Mapping[str, str]) -> None:
+        """`found.append(file_id)`, `found.extend(files_in(file_id))`: who checks each of `found` checks the id.
+
+        An id that stands for each of a list stands for that list.
+        """
+        if not isinstance(node.func, ast.Attribute) or node.func.attr not in COLLECTS or len(node.args) != 1:
+            return
+        value = node.args[0]
+        given = _given(value) if isinstance(value, ast.Call) else (ast.unparse(value),)
+        ids = {source for source in given if IDENTIFIER.match(source)}
+        self._collected.setdefault(path_of(node.func.value), set()).update(
+            {loops.get(source, source) for source in ids}
+        )
+
+    def collected(self, name: str) -> set[str]:
+        """The ids that a list was filled with, or from."""
+        return self._collected.get(name, set())
 
     def record_of(self, name: str) -> str:
         """The variable that holds the record of which a variable is a part; "" without one."""

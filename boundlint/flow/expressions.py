@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from boundlint.flow import names
 from boundlint.flow.claims import as_part
 from boundlint.flow.oddities import short_digest
+from boundlint.flow.queries import ended
 from boundlint.flow.values import (
     CONSTANT,
     HOLE,
@@ -194,7 +195,8 @@ def _comprehension(
     before = run.env
     run.env = dict(before)
     for generator in node.generators:
-        run.bind(generator.target, run.value(generator.iter))
+        run.bind(generator.target, ended(run.value(generator.iter)))
+        run.lookups.on_loop(generator)
         for condition in generator.ifs:
             run.value(condition)
             run.filtering(condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
             _tie(lookups, value, others)
     _tie_to_earlier(lookups)
     rows = _through_parents([_bound(lookups, row) for row in lookups.found.values()])
+    _check_listed(lookups, rows)
     for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
         for source in () if row.taken else row.ids:
             if row.scoped:
@@ -69,6 +71,14 @@ def checked(lookups: Lookups, rows: Sequence[Lookup]) -> frozenset[str]:
     )
 
 
+def _check_listed(lookups: Lookups, rows: list[Lookup]) -> None:
+    """An id that is looked for among rows which are the caller's is checked: `if file_id not in own_files`."""
+    own = {row.row for row in rows if row.scoped or any(_guards(lookups, row, rows))}
+    for source, among, check in lookups.listed:
+        if among <= own:
+            lookups.check(source, check.reason, check.line, firm=check.firm)
+
+
 def _bound(lookups: Lookups, row: Lookup) -> Lookup:
     """A query with what ties it to another id that is checked: `Section.report_id == report_id`."""
     reasons = []
@@ -91,7 +101,9 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
     for source in row.ids:
         record = record_of(source) or lookups.derived.record_of(source)
         check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record)
-        check = check or lookups.derived.check_of(source, lookups.checked_ids)
+        check = (
+            check or lookups.derived.check_of(source, lookups.checked_ids) or _check_of_parts(lookups, source)
+        )
         if check is not None and (check.firm or check.line <= row.line) and not is_way(lookups, check, row):
             yield check.reason
     for source in row.ids:
@@ -103,6 +115,17 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
                 other.line <= row.line and any(name in lookups.checked_ids for name in beside)
             ):
                 yield f"loaded with its boundary: {other.statement[:60]}"
+
+
+def _check_of_parts(lookups: Lookups, source: str) -> Check | None:
+    """The check of an id that is put together, where each part went through one: `[*added, *removed]`."""
+    if source.isidentifier():
+        return None
+    nodes = list(ast.walk(ast.parse(source, mode="eval")))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    parts = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
+    checks = [lookups.checked_ids[name] for name in sorted(parts & lookups.checked_ids.keys())]
+    return checks[0] if len(parts) > 1 and len(checks) == len(parts) else None
 
 
 def _tie(lookups: Lookups, value: Value, others: Sequence[str]) -> None:

@@ -148,8 +148,7 @@ class Interpreter:
 
     def _loop(self, node: ast.For | ast.AsyncFor) -> None:
         self.bind(node.target, self._one_of(node.iter))
-        if isinstance(node.target, ast.Name) and ast.unparse(node.iter) != node.target.id:
-            self.lookups.loops[node.target.id] = ast.unparse(node.iter)
+        self.lookups.on_loop(node)
         before = dict(self.env)
         if not self.block(node.body):
             self.env = {**before, **self.env}

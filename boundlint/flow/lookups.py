@@ -74,6 +74,8 @@ class Lookups:
         self.loops: dict[str, str] = {}  # the name of a loop -> the source of what it goes through
         # Records compared with another id: a guard where that one is checked, which may come later.
         self.comparisons: list[tuple[Value, str, tuple[str, ...], str]] = []
+        # Ids that are looked for among loaded rows, by the marks of these: checked where the rows are the caller's.
+        self.listed: list[tuple[str, frozenset[str], Check]] = []
         self.handed_on: set[str] = set()
         self.created: dict[str, set[str]] = {}  # boundary columns by the type name of what is created
         self.derived = Derivations()
@@ -83,7 +85,7 @@ class Lookups:
         """Collect into what the function around this one has: its queries, its checks, its loops."""
         self.found, self.checked_ids, self.tested = outer.found, outer.checked_ids, outer.tested
         self.loops, self.comparisons, self.created = outer.loops, outer.comparisons, outer.created
-        self.handed_on = outer.handed_on
+        self.handed_on, self.listed = outer.handed_on, outer.listed
         self.derived, self.left_out = outer.derived, outer.left_out
 
     def on_call(
@@ -93,6 +95,7 @@ class Lookups:
         name = path.rpartition(".")[2]
         self._note_created(name, callee, receiver, given)
         self._note_handed_on(name, given)
+        self.derived.on_collect(node, self.loops)
         model = queried_model(self, node, name, callee, receiver, given)
         if model is not None:
             if BY_ID.match(name):
@@ -121,6 +124,11 @@ class Lookups:
         value = without_models(value)._replace(text=None)
         return value if name in STEPS else ended(value)
 
+    def on_loop(self, node: ast.For | ast.AsyncFor | ast.comprehension) -> None:
+        """What is checked of each in a loop is checked of all."""
+        if isinstance(node.target, ast.Name) and ast.unparse(node.iter) != node.target.id:
+            self.loops[node.target.id] = ast.unparse(node.iter)
+
     def on_compare(self, node: ast.Compare, values: list[Value]) -> None:
         """A comparison of a loaded record, or of an id, with a boundary or with a checked id is a guard."""
         if not all(
@@ -131,6 +139,10 @@ class Lookups:
             return
         sources = [ast.unparse(unwrapped(part)) for part in (node.left, *node.comparators)]
         reason = f"compared: {ast.unparse(node)[:60]}"
+        if isinstance(node.ops[0], (ast.In, ast.NotIn)):
+            among = frozenset(mark for mark in values[1].marks if mark.startswith(ROW))
+            if among:
+                self.listed.append((sources[0], among, Check(reason, node.lineno, firm=True)))
         for index, value in enumerate(values):
             if value.is_constant:
                 continue
@@ -154,13 +166,16 @@ class Lookups:
     def check(self, source: str, reason: str, line: int, *, firm: bool) -> None:
         """Remember that an id, by its source text, is checked; a firm check decides wherever it stands."""
         known = self.checked_ids.get(source)
-        if known is not None and (known.firm or not firm):
-            return
-        self.checked_ids[source] = Check(reason, line, firm)
-        if source in self.loops:  # each of the ids is
-            self.check(self.loops[source], reason, line, firm=firm)
-        if record := self.derived.record_of(source):  # whose it is, is known by its part
+        new = known is None or (firm and not known.firm)
+        if new:
+            self.checked_ids[source] = Check(reason, line, firm)
+        looped = self.loops.get(source)
+        if looped is not None and (new or looped not in self.checked_ids):  # each of the ids is checked
+            self.check(looped, reason, line, firm=firm)
+        if new and (record := self.derived.record_of(source)):  # whose it is, is known by its part
             self.check(record, reason, line, firm=firm)
+        for collected in sorted(self.derived.collected(source)) if new else ():
+            self.check(collected, reason, line, firm=firm)
 
     def on_summary(
         self,

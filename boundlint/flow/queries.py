@@ -62,6 +62,8 @@ INPUT = re.compile(
 )
 DEEPEST = 4  # calls between a query and the function that answers for it
 
+VOWEL = re.compile(r"[AEIO]|U(?!s[ae]|ni)", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -99,8 +101,10 @@ class Lookup:
 
     @property
     def record(self) -> str:
-        """What it is about, as a message calls it: "a Report", "a row of reports"."""
-        return f"a row of {self.model}" if self.is_table else f"a {self.model}"
+        """What it is about, as a message calls it: "a Report", "an Agent", "a row of reports"."""
+        if self.is_table:
+            return f"a row of {self.model}"
+        return f"{'an' if VOWEL.match(self.model) else 'a'} {self.model}"
 
     @property
     def mark(self) -> str:

@@ -163,10 +163,29 @@ def is_told_below(view: View, lookup: Lookup) -> bool:
             row for row in functions if row.facts.qualname and row.facts.start <= step.line <= row.facts.end
         ]
         way += [analysis.outermost(row) for row in around[-1:]]
-    if any(layer_share(analysis, function) >= MOST_OF_LAYER for function in way):
-        return True
-    here = layer_share(analysis, view.function) > 0
-    return not here and any(layer_share(analysis, function) > 0 for function in way)
+    there = [row for row in way if layer_share(analysis, row) >= MOST_OF_LAYER]
+    if not there and layer_share(analysis, view.function) <= 0:
+        there = [row for row in way if layer_share(analysis, row) > 0]
+    if not there or analysis.entry(view.function) is None:
+        return bool(there)
+    return any(_reaches(analysis, row, view.function, lookup) for row in there)
+
+
+def _reaches(analysis: Flow, function: Function, entry: Function, lookup: Lookup) -> bool:
+    """Whether a function on the way to a query is seen to be reached from an entry point: of many callers not all are."""
+    flow = analysis.flow_of(function)
+    sink = _sink(lookup)
+    rows = [row for row in (flow.lookups if flow is not None else ()) if row.open and _sink(row) == sink]
+    return any(entry in exposure(analysis, row)[0] for row in rows)
+
+
+def _sink(lookup: Lookup) -> tuple[str, int]:
+    """Where the query itself stands, however many calls away."""
+    return (
+        (lookup.trace[-1].path, lookup.trace[-1].line)
+        if lookup.trace
+        else (lookup.function.path, lookup.line)
+    )
 
 
 def is_support(view: View) -> bool:
@@ -234,7 +253,8 @@ def knows_principal(analysis: Flow, function: Function) -> bool:
 def from_outside(lookup: Lookup, entry: bool) -> bool:
     """Whether the id comes from the caller or the request, and not from a row that was loaded before."""
     marks = lookup.id_value.marks
-    if not lookup.ids or any(mark.startswith((QUERY, ROW, "from@")) for mark in marks):
+    loaded = any(mark.startswith((QUERY, ROW, "from@")) for mark in marks)
+    if not lookup.ids or (loaded and INBOUND not in marks):  # with both, one branch reads it from the request
         return False
     if lookup.id_value.params and all(map(is_token, lookup.id_value.params)):
         return False  # unpacked from a token: whoever holds that may have what it names
@@ -243,7 +263,7 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
         return False
     if OWN_ID.search(lookup.ids[0]) and not BODY.search(root):
         return False  # `document.id`: the record is at hand already
-    if OWN_IDS.search(lookup.ids[0]) or (lookup.taken and "data" in marks):
+    if OWN_IDS.search(lookup.ids[0]) or (lookup.taken and "data" in marks and INBOUND not in marks):
         return False  # read from what was loaded
     if lookup.effect != "read" and root == lookup.ids[0] and is_named_after(root, lookup.model):
         return False  # `repository.update(account)`: a record that the function has loaded or made
@@ -280,11 +300,7 @@ def layer_share(analysis: Flow, function: Function) -> float:
 
 def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]:
     """The entry points that reach a query unguarded, and how many callers on the way guard it."""
-    sink = (
-        (lookup.trace[-1].path, lookup.trace[-1].line)
-        if lookup.trace
-        else (lookup.function.path, lookup.line)
-    )
+    sink = _sink(lookup)
     exposed: list[Function] = []
     guarded = 0
     level: Sequence[Function] = [lookup.function]
@@ -298,9 +314,7 @@ def exposure(analysis: Flow, lookup: Lookup) -> tuple[tuple[Function, ...], int]
             seen.add(outer)
             flow = analysis.flow_of(outer)
             rows = [
-                row
-                for row in (flow.lookups if flow is not None else ())
-                if row.trace and (row.trace[-1].path, row.trace[-1].line) == sink
+                row for row in (flow.lookups if flow is not None else ()) if row.trace and _sink(row) == sink
             ]
             if any(row.open for row in rows):
                 if analysis.entry(outer) == "job":

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 PRINCIPAL_PARTS = frozenset("user auth principal identity account tenant organization workspace".split())
 CONTEXT_PARTS = frozenset("state session app scope".split())
 REQUEST_ROOTS = frozenset("request req info websocket ws".split())
-REQUEST_READER = re.compile(r"^_?a?(?:get|read|parse)_request_(?:json|body|data|payload|params)$|^get_json$")
+REQUEST_READER = re.compile(
+    r"^_?a?(?:get|read|parse)_request_(?:json|body|data|payload|params)$|"
+    r"^\w*parse_(?:\w+_)?request(?:_(?:json|body|data|payload|params))?$|^get_json$"
+)
 READERS = frozenset("get pop getlist get_list getall getone setdefault".split())
 PASSING = frozenset(
     "json get_json form body data model_dump dict copy deepcopy loads to_dict items values str UUID int strip lower cast "

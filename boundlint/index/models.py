@@ -24,6 +24,8 @@ NO_STORE = re.compile(r"Registry$|Factory$")
 NO_MODEL = re.compile(
     r"(?:Serializer|Factory|Config|Form|Schema|FilterSet|Filter|View|ViewSet|Widget|Admin|TypedDict|NamedTuple|Enum)$"
 )
+# Whom a tenant serves, as it names them itself.
+PATRON = re.compile(r"^(?:Customer|Client|Contact|EndUser|Visitor|ExternalUser)s?$")
 SUFFIX = re.compile(r"(?:Model|ORM|Orm|Entity|Table)$")
 # Words that make a class of `File` out of `FileService`: the class around a model's queries.
 SERVICE = re.compile(
@@ -60,9 +62,14 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
     audit = {name for name in AUDIT if common[name] > AUDIT_SHARE * max(len(fields), 1)}
     every = {cls.facts.qualname.rpartition(".")[2] for cls in fields}
 
-    def is_identity(name: str) -> bool:
-        """Whether the rows are the tenants or users themselves; beside `Tenant`, `TenantModel` is something else."""
+    def is_identity(name: str, rows: Mapping[str, str]) -> bool:
+        """Whether the rows are the tenants or users themselves; beside `Tenant`, `TenantModel` is something else.
+
+        A tenant's own customers and end users are its records.
+        """
         stem = SUFFIX.sub("", name)
+        if PATRON.match(stem) and any(vocabulary.column(row) == "tenant" for row in rows):
+            return False
         return bool(IDENTITY.match(name)) and (stem == name or stem not in every)
 
     found: dict[str, Model] = {}
@@ -73,7 +80,7 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
             for n in rows
             if vocabulary.column(n) and normal(n) not in audit and normal(n) not in ("username", "member")
         )
-        if own and not is_identity(name):
+        if own and not is_identity(name, rows):
             found[cls.name] = Model(cls, own, ())
     joined = _joined(project)
     families = _families(fields)
@@ -84,7 +91,7 @@ def find_models(project: Project, vocabulary: Vocabulary) -> Mapping[str, Model]
         stems = {SUFFIX.sub("", name).lower(): name for name in names}
         for cls, rows in fields.items():
             name = cls.facts.qualname.rpartition(".")[2]
-            if cls.name in found or is_identity(name):
+            if cls.name in found or is_identity(name, rows):
                 continue
             words = {
                 word for value in rows.values() if "ForeignKey" in value for word in re.findall(r"\w+", value)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from boundlint.flow.claims import INBOUND
 from boundlint.flow.records import (
     VERBS,
     confidence_of,
@@ -29,9 +30,12 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
         if not parent or lookup.dropped:
             continue
         found = record_evidence(view, lookup)
-        if is_told_below(view, lookup):
+        chosen = INBOUND in lookup.id_value.marks and view.analysis.entry(view.function) == "route"
+        if not chosen and is_told_below(view, lookup):
             continue
-        sure = found.persona == "regular" and not lookup.via and not is_compared_later(view, parent)
+        sure = (
+            found.persona == "regular" and (chosen or not lookup.via) and not is_compared_later(view, parent)
+        )
         yield Problem(
             f"{lookup.call} {VERBS[lookup.effect]} {lookup.record} by {lookup.ids[0]} alone: {parent} is checked, but nothing ties the {lookup.model} to it",
             f"add {parent} to the query, or compare the loaded {lookup.model} with it and refuse on a mismatch",

@@ -67,7 +67,10 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
     if lookup.effect != "read" or any(is_secret(lookup.model, name) for name in lookup.columns):
         return  # whoever holds the secret may have what it stands for
     key = ", ".join(sorted(lookup.columns)[:2])
-    natural = all(NATURAL_KEY.search(name) for name in lookup.columns)
+    fixed = bool(lookup.values) and all(
+        value[:1] in "'\"" for value in lookup.values
+    )  # one row for everybody
+    natural = fixed or all(NATURAL_KEY.search(name) for name in lookup.columns)
     if lookup.created and natural:
         yield Problem(
             f"{lookup.call} finds {lookup.record} by {key} alone, but here one is created with {lookup.created[0]}: another tenant's may be taken for it",
@@ -88,8 +91,8 @@ def check_key(view: View, lookup: Lookup) -> Iterable[Problem]:
     facts, trace = found.facts, found.trace
     if creator is not None:
         maker, column = creator
-        facts += (f"{maker.facts.qualname} creates a {lookup.model} with {column}",)
-        trace += (TraceStep(maker.path, maker.facts.line, f"a {lookup.model} is created with {column}"),)
+        facts += (f"{maker.facts.qualname} creates {lookup.record} with {column}",)
+        trace += (TraceStep(maker.path, maker.facts.line, f"{lookup.record} is created with {column}"),)
     yield Problem(
         f"{lookup.call} loads {lookup.record} by {key} alone: nothing ties it to the caller's boundary",
         "take the boundary as a parameter and compare it in the query",

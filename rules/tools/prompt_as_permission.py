@@ -84,7 +84,7 @@ def hole_of(tool: Function, view: View) -> str:
         return ""
     for lookup in flow.lookups:
         if lookup.open:
-            return f"loads a {lookup.model} by {lookup.ids[0]} alone"
+            return f"loads {lookup.record} by {lookup.ids[0]} alone"
     for access in flow.accesses:
         if access.operation.kind not in DATA_KINDS or view.usage(access) not in ("customer", "resource"):
             continue
