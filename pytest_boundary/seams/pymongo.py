@@ -173,26 +173,26 @@ class _Methods:
         parts = self.watch.patcher.attempt(lambda: list(read(self.kind.named(instance), given))) or []
         return _Call(self, instance, given, parts, _operation(f"{self.kind.target}.{method}", _effect(parts)))
 
-    def passes(self, operation: Operation, collection: str, args: Any, kwargs: Any) -> bool:
-        """Whether a search is scoped at the first look; it is counted then."""
+    def passes(self, operation: Operation, collection: str, args: Any, kwargs: Any) -> Active | None:
+        """The boundary that a search is scoped to at the first look; it is counted then."""
         watch, monitor = self.watch, self.monitor
         active = monitor.active()
         if active is None:
-            return False
+            return None
         query = args[0] if args else kwargs.get("filter")
         known, sampled = watch.fields.get(collection, ()), collection in watch.sampled
         if not plainly_scoped(collection, query, active, monitor.levels, known, sampled):
-            return False
+            return None
         if monitor.by_site:
             monitor.passed(operation, "scoped", _shown_find, collection, query)
         else:  # what `passed` does, without the call
             monitor.ledger.counts[operation.scoped] += 1
-        return True
+        return active
 
     def make(self, original: Any) -> Any:
         """The watching method for a method, asynchronous for an asynchronous one."""
         monitor, watch, method = self.monitor, self.watch, original.__name__
-        claimed, failed = monitor.claimed, watch.patcher.failed
+        claimed, failed, marks = monitor.claimed, watch.patcher.failed, monitor.watcher.canaries.known
         finds = self.kind.target == COLLECTION and method in FINDS
         found = _operation(f"{COLLECTION}.{method}", "read")
         unasked = self.late and method in LAZY  # an asynchronous client's cursor, made without waiting
@@ -202,7 +202,10 @@ class _Methods:
             __tracebackhide__ = True
             if monitor.claimed.get():
                 return await original(instance, *args, **kwargs)
-            if finds and watch.patcher.attempt(self.passes, found, instance.full_name, args, kwargs):
+            active: Active | None = None
+            if finds:
+                active = watch.patcher.attempt(self.passes, found, instance.full_name, args, kwargs)
+            if active is not None:
                 with monitor.claiming():
                     result = await original(instance, *args, **kwargs)
                 watch.patcher.attempt(watch.compare, found, _results(result))
@@ -220,22 +223,25 @@ class _Methods:
             __tracebackhide__ = True
             if claimed.get():
                 return original(instance, *args, **kwargs)
-            plain = False
-            try:
-                plain = finds and self.passes(found, instance.full_name, args, kwargs)
-            except Exception as error:
-                failed(error)
-            if plain:
+            active = None
+            if finds:
+                try:
+                    active = self.passes(found, instance.full_name, args, kwargs)
+                except Exception as error:
+                    failed(error)
+            if active is not None:
                 token = claimed.set(True)
                 try:
                     result = original(instance, *args, **kwargs)
                 finally:
                     claimed.reset(token)
-                if result is not None:
-                    try:
-                        watch.compare(found, (result,) if result.__class__ is dict else _results(result))
-                    except Exception as error:
-                        failed(error)
+                try:
+                    if result.__class__ is not dict:
+                        watch.compare(found, _results(result))
+                    elif marks or foreign_owner(result, active, monitor.levels):
+                        watch.compare(found, (result,))
+                except Exception as error:
+                    failed(error)
                 return result
             call = self.start(method, instance, args, kwargs)
             late = unasked and any(True for _ in watch.unknown(call.parts))

@@ -14,6 +14,7 @@ from typing import Any
 from weakref import ref
 
 from pytest_boundary import UnscopedAccess, catalog
+from pytest_boundary.active import Active
 from pytest_boundary.checks.rows import foreign_attributes
 from pytest_boundary.checks.sql import Sql
 from pytest_boundary.monitor import Monitor
@@ -231,7 +232,9 @@ def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
             if not modified and not self._deleted and not self._new:  # before every query
                 return original(self, *args, **kwargs)
             try:
-                _judge_changed(modified, self._deleted, monitor)
+                active = monitor.active()
+                if active is not None:
+                    _judge_changed(modified, self._deleted, monitor, active)
             except Exception as error:
                 patcher.failed(error)
             token = FLUSHING.set(True)
@@ -245,12 +248,9 @@ def install_orm(module: ModuleType, patcher: Patcher, monitor: Monitor) -> None:
     patcher.replace(session, "flush", make)
 
 
-def _judge_changed(modified: Any, deleted: Any, monitor: Monitor) -> None:
+def _judge_changed(modified: Any, deleted: Any, monitor: Monitor, active: Active) -> None:
     """An object that is changed or deleted must be the boundary's own: the UPDATE names its key alone."""
     __tracebackhide__ = True
-    active = monitor.active()
-    if active is None:
-        return
     levels = monitor.levels
     for state in (*modified, *deleted) if deleted else tuple(modified):
         item = state.obj()
