@@ -10,7 +10,8 @@ import pytest
 
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Other
 from pytest_boundary.checks.where import translate
-from runtime_project import Project, blocks, changed, line_of, table
+from runtime_project import Project, changed, table
+from vector_stores import all_are_foreign, all_are_told, all_pass, swallowed_is_told
 
 for name in ("lancedb", "pyarrow", "pandas", "lancedb.remote.table"):
     import_module(name)  # before pytester looks: see runtime_project
@@ -171,31 +172,22 @@ SCOPED = {
 
 
 def test_unscoped_calls_fail(project: Project) -> None:
-    result = project(APP, table(UNSCOPED, HEAD))
-    result.assert_outcomes(failed=len(UNSCOPED))
-    found = blocks(result)
-    assert len(found) == len(UNSCOPED)
-    assert all(block.startswith("BND301 unscoped retrieval") for block in found)
-    assert all(" app/code.py:" in block or " test_app.py:" in block for block in found)
-    line = line_of(APP, "return (query.where(where, **options)")
-    result.stdout.fnmatch_lines(
-        [
-            f"BND301 unscoped retrieval read — app/code.py:{line} in search()",
-            "*operation  lancedb.query.LanceQueryBuilder.to_list  collection 'notes'*",
-        ]
+    all_are_told(
+        project,
+        APP,
+        HEAD,
+        UNSCOPED,
+        line="return (query.where(where, **options)",
+        operation="lancedb.query.LanceQueryBuilder.to_list  collection 'notes'",
     )
-    result.stdout.no_fnmatch_line("*error of pytest_boundary*")
 
 
 def test_scoped_calls_pass(project: Project) -> None:
-    result = project(APP, table(SCOPED, HEAD))
-    result.assert_outcomes(passed=len(SCOPED))
-    result.stdout.fnmatch_lines(["lancedb *"])
+    all_pass(project, APP, HEAD, SCOPED, "lancedb")
 
 
 def test_swallowed_in_two_workers(project: Project) -> None:
-    calls = {"none": "swallow()", "own": f"swallow({OWN})"}
-    project(APP, table(calls, HEAD), "-n2").assert_outcomes(failed=1, passed=1)
+    swallowed_is_told(project, APP, HEAD, OWN)
 
 
 def test_a_filter_after_the_ranking_is_no_scope(project: Project) -> None:
@@ -217,10 +209,7 @@ def test_foreign_rows_are_found_however_right_the_filter_looks(project: Project)
         "in a record": "own.search().select(['meta']).to_list()",
     }
     head = dedent(HEAD).replace("    seed()", "    seed()\n    own.add([row('globex')])")
-    result = project(APP, table(calls, head))
-    result.assert_outcomes(failed=len(calls))
-    found = blocks(result)[: len(calls)]
-    assert all(block.startswith("BND302 another tenant's data from a retrieval read") for block in found)
+    all_are_foreign(project, APP, head, calls)
 
 
 def test_marks_in_rows_are_read_and_written(project: Project) -> None:

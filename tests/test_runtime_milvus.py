@@ -10,7 +10,8 @@ from textwrap import dedent
 import pytest
 
 from pytest_boundary.seams.milvus import _filled
-from runtime_project import Project, blocks, changed, line_of, table
+from runtime_project import Project, changed, table
+from vector_stores import all_are_foreign, all_are_told, all_pass, swallowed_is_told
 
 for name in ("pymilvus", "milvus_lite", "pandas"):
     import_module(name)  # before pytester looks: see runtime_project
@@ -138,30 +139,22 @@ def quiet() -> None:
 
 
 def test_unscoped_calls_fail(project: Project) -> None:
-    result = project(APP, table(UNSCOPED, HEAD))
-    result.assert_outcomes(failed=len(UNSCOPED))
-    found = blocks(result)
-    assert len(found) == len(UNSCOPED)
-    assert [block for block in found if not block.startswith("BND301 unscoped retrieval")] == []
-    line = line_of(APP, "return client.search(collection, [AT], filter=filter")
-    result.stdout.fnmatch_lines(
-        [
-            f"BND301 unscoped retrieval read — app/code.py:{line} in search()",
-            "*operation  pymilvus.MilvusClient.search  collection 'notes'*",
-        ]
+    all_are_told(
+        project,
+        APP,
+        HEAD,
+        UNSCOPED,
+        line="return client.search(collection, [AT], filter=filter",
+        operation="pymilvus.MilvusClient.search  collection 'notes'",
     )
-    result.stdout.no_fnmatch_line("*error of pytest_boundary*")
 
 
 def test_scoped_calls_pass(project: Project) -> None:
-    result = project(APP, table(SCOPED, HEAD))
-    result.assert_outcomes(passed=len(SCOPED))
-    result.stdout.fnmatch_lines(["milvus *"])
+    all_pass(project, APP, HEAD, SCOPED, "milvus")
 
 
 def test_swallowed_in_two_workers(project: Project) -> None:
-    calls = {"none": "swallow()", "own": f"swallow({OWN})"}
-    project(APP, table(calls, HEAD), "-n2").assert_outcomes(failed=1, passed=1)
+    swallowed_is_told(project, APP, HEAD, OWN)
 
 
 def test_foreign_rows_are_found_however_right_the_filter_looks(project: Project) -> None:
@@ -175,10 +168,7 @@ def test_foreign_rows_are_found_however_right_the_filter_looks(project: Project)
     head = dedent(HEAD).replace(
         "    seed()", "    seed()\n    client.upsert('acme_notes', [row('9', 'globex')])"
     )
-    result = project(APP, table(calls, head))
-    result.assert_outcomes(failed=len(calls))
-    found = blocks(result)[: len(calls)]
-    assert all(block.startswith("BND302 another tenant's data from a retrieval read") for block in found)
+    all_are_foreign(project, APP, head, calls)
 
 
 def test_marks_in_rows_are_read_and_written(project: Project) -> None:

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from runtime_project import Project, blocks, changed, line_of, table
+from runtime_project import Project, changed, table
+from vector_stores import all_are_foreign, all_are_told, all_pass, swallowed_is_told
 
 for name in ("pinecone", "pinecone.async_client.async_index", "pinecone.client.documents", "pandas"):
     import_module(name)  # before pytester looks: see runtime_project
@@ -240,31 +241,22 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_unscoped_calls_fail(project: Project) -> None:
-    result = project(APP, table(UNSCOPED, HEAD))
-    result.assert_outcomes(failed=len(UNSCOPED))
-    found = blocks(result)
-    assert len(found) == len(UNSCOPED)
-    assert [block for block in found if not block.startswith("BND301 unscoped retrieval")] == []
-    assert all(" app/code.py:" in block or " test_app.py:" in block for block in found)
-    line = line_of(APP, "found = index.query(vector=AT")
-    result.stdout.fnmatch_lines(
-        [
-            f"BND301 unscoped retrieval read — app/code.py:{line} in search()",
-            "*operation  pinecone.Index.query  collection '127.0.0.1:*'*",
-        ]
+    all_are_told(
+        project,
+        APP,
+        HEAD,
+        UNSCOPED,
+        line="found = index.query(vector=AT",
+        operation="pinecone.Index.query  collection '127.0.0.1:*'",
     )
-    result.stdout.no_fnmatch_line("*error of pytest_boundary*")
 
 
 def test_scoped_calls_pass_and_http_below_is_the_same_access(project: Project) -> None:
-    result = project(APP, table(SCOPED, HEAD))
-    result.assert_outcomes(passed=len(SCOPED))
-    result.stdout.fnmatch_lines(["pinecone *"])
+    all_pass(project, APP, HEAD, SCOPED, "pinecone")
 
 
 def test_swallowed_in_two_workers(project: Project) -> None:
-    calls = {"none": "swallow()", "own": f"swallow({OWN})"}
-    project(APP, table(calls, HEAD), "-n2").assert_outcomes(failed=1, passed=1)
+    swallowed_is_told(project, APP, HEAD, OWN)
 
 
 def test_foreign_records_are_found_however_right_the_namespace_looks(project: Project) -> None:
@@ -277,10 +269,7 @@ def test_foreign_records_are_found_however_right_the_namespace_looks(project: Pr
         "async": 'asyncio.run(async_call("fetch", ids=["9"], namespace="acme"))',
     }
     wrong = '    notes.upsert(vectors=[("9", AT, {"tenant_id": "globex"})], namespace="acme")'
-    result = project(APP, table(calls, dedent(HEAD) + wrong))
-    result.assert_outcomes(failed=len(calls))
-    found = blocks(result)[: len(calls)]
-    assert all(block.startswith("BND302 another tenant's data from a retrieval read") for block in found)
+    all_are_foreign(project, APP, dedent(HEAD) + wrong, calls)
 
 
 def test_marks_are_read_written_and_asked_for(project: Project) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from pytest_boundary.checks.filters import NOTHING, All, AnyOf, Equals, Other
 from pytest_boundary.seams.weaviate import translate
-from runtime_project import Project, blocks, changed, line_of, table
+from runtime_project import Project, changed, table
+from vector_stores import all_are_foreign, all_are_told, all_pass, swallowed_is_told
 
 for name in ("weaviate", "weaviate.classes.query", "weaviate.collections.batch.base"):
     import_module(name)  # before pytester looks: see runtime_project
@@ -284,31 +285,22 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_unscoped_calls_fail(project: Project) -> None:
-    result = project(APP, table(UNSCOPED, HEAD))
-    result.assert_outcomes(failed=len(UNSCOPED))
-    found = blocks(result)
-    assert len(found) == len(UNSCOPED)
-    assert [block for block in found if not block.startswith("BND301 unscoped retrieval")] == []
-    assert all(" app/code.py:" in block or " test_app.py:" in block for block in found)
-    line = line_of(APP, "in notes.query.near_vector(AT")
-    result.stdout.fnmatch_lines(
-        [
-            f"BND301 unscoped retrieval read — app/code.py:{line} in search*",
-            "*operation  weaviate.collections.query._QueryCollection.near_vector  collection 'Notes'*",
-        ]
+    all_are_told(
+        project,
+        APP,
+        HEAD,
+        UNSCOPED,
+        line="in notes.query.near_vector(AT",
+        operation="weaviate.collections.query._QueryCollection.near_vector  collection 'Notes'",
     )
-    result.stdout.no_fnmatch_line("*error of pytest_boundary*")
 
 
 def test_scoped_calls_pass(project: Project) -> None:
-    result = project(APP, table(SCOPED, HEAD))
-    result.assert_outcomes(passed=len(SCOPED))
-    result.stdout.fnmatch_lines(["weaviate *"])
+    all_pass(project, APP, HEAD, SCOPED, "weaviate")
 
 
 def test_swallowed_in_two_workers(project: Project) -> None:
-    calls = {"none": "swallow()", "own": "swallow(OWN)"}
-    project(APP, table(calls, HEAD), "-n2").assert_outcomes(failed=1, passed=1)
+    swallowed_is_told(project, APP, HEAD, "OWN")
 
 
 def test_foreign_objects_are_found_however_right_the_tenant_looks(project: Project) -> None:
@@ -322,10 +314,7 @@ def test_foreign_objects_are_found_however_right_the_tenant_looks(project: Proje
         "async groups": 'asyncio.run(async_groups("acme"))',
     }
     wrong = 'own.data.insert({"tenant_id": "globex"}, uuid="00000000-0000-0000-0000-000000000009")'
-    result = project(APP, table(calls, dedent(HEAD).replace("    seed()", f"    seed()\n    {wrong}")))
-    result.assert_outcomes(failed=len(calls))
-    found = blocks(result)[: len(calls)]
-    assert all(block.startswith("BND302 another tenant's data from a retrieval read") for block in found)
+    all_are_foreign(project, APP, dedent(HEAD).replace("    seed()", f"    seed()\n    {wrong}"), calls)
 
 
 def test_marks_are_read_written_and_asked_for(project: Project) -> None:
