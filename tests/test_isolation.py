@@ -323,3 +323,29 @@ def test_show_settings_prints_how_the_project_isolates(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert '# isolation.events = ["app.hooks.add_criteria (app/hooks.py:9)"]\n' in done.stdout
     assert '"get_current_tenant_id" = 1' in done.stdout
+
+
+def test_a_key_that_leads_to_the_tenants_by_their_name_is_a_boundary(tmp_path: Path) -> None:
+    models = """
+    from sqlalchemy import Column, ForeignKey, String
+    from sqlalchemy.orm import DeclarativeBase
+
+
+    class Base(DeclarativeBase):
+        pass
+
+
+    class Note(Base):
+        __tablename__ = "notes"
+        id = Column(String, primary_key=True)
+        workspace_name = Column(String, ForeignKey("workspaces.name"))
+
+
+    class Letter(Base):
+        __tablename__ = "letters"
+        id = Column(String, primary_key=True)
+        workspace_name = Column(String, ForeignKey("workspaces.name"))
+    """
+    api = API.replace("Note.id == note_id)", "Note.id == note_id, Note.workspace_name == user.workspace)")
+    report = check(tmp_path, app__models=models, app__api=api, app__identity=IDENTITY)
+    assert reported(report) == ["read_letter"]

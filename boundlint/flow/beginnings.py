@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,11 @@ def _served(lookups: Lookups, node: ast.Call, name: str, callee: Callee) -> Mode
         return None
     if callee.function is None:
         return model
+    facts = callee.function.facts
+    if model.name in facts.names.split() or any(
+        model.name in re.findall(r"\w+", row.annotation) for row in facts.params
+    ):
+        return None  # it queries the model itself, or is handed a record: what it does is followed
     return model if _is_inherited(callee, cls) else None
 
 

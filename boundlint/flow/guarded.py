@@ -27,7 +27,7 @@ def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
         elif not OWN_ID.search(own):
             _tie(lookups, value, others)
     _tie_to_earlier(lookups)
-    rows = _through_parents([_bound(lookups, row) for row in lookups.found.values()])
+    rows = _within(_through_parents([_bound(lookups, row) for row in lookups.found.values()]))
     _check_listed(lookups, rows)
     for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
         for source in () if row.taken else row.ids:
@@ -104,6 +104,7 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
         check = (
             check or lookups.derived.check_of(source, lookups.checked_ids) or _check_of_parts(lookups, source)
         )
+        check = check or lookups.checked_ids.get(lookups.loops.get(source, ""))
         if check is not None and (check.firm or check.line <= row.line) and not is_way(lookups, check, row):
             yield check.reason
     for source in row.ids:
@@ -156,6 +157,17 @@ def _is_handed_record(lookups: Lookups, source: str) -> bool:
     root, _, attribute = source.partition(".")
     params = {param.name for param in lookups.run.function.facts.params}
     return attribute in ("id", "pk") and root in params and not INPUT.search(root)
+
+
+def _within(rows: list[Lookup]) -> list[Lookup]:
+    """Rows within a record that was found with its boundary, or that is checked, are guarded by it."""
+    parents = {row.row: row for row in rows if row.scoped or row.guards}
+    for index, row in enumerate(rows):
+        for mark in sorted(row.beside & parents.keys()):
+            if parents[mark].line <= row.line and not row.scoped:
+                reason = f"within a record that is checked: {parents[mark].statement[:60]}"
+                rows[index] = replace(rows[index], guards=tuple(dict.fromkeys((*rows[index].guards, reason))))
+    return rows
 
 
 def _through_parents(rows: list[Lookup]) -> list[Lookup]:

@@ -125,9 +125,14 @@ class Lookups:
         return value if name in STEPS else ended(value)
 
     def on_loop(self, node: ast.For | ast.AsyncFor | ast.comprehension) -> None:
-        """What is checked of each in a loop is checked of all."""
-        if isinstance(node.target, ast.Name) and ast.unparse(node.iter) != node.target.id:
-            self.loops[node.target.id] = ast.unparse(node.iter)
+        """What is checked of each in a loop is checked of all: `for id in ids`, `for place, id in enumerate(ids)`."""
+        target, through = node.target, node.iter
+        if isinstance(target, ast.Tuple) and isinstance(through, ast.Call) and through.args:
+            if path_of(through.func) != "enumerate":
+                return
+            target, through = target.elts[-1], through.args[0]
+        if isinstance(target, ast.Name) and ast.unparse(through) != target.id:
+            self.loops[target.id] = ast.unparse(through)
 
     def on_compare(self, node: ast.Compare, values: list[Value]) -> None:
         """A comparison of a loaded record, or of an id, with a boundary or with a checked id is a guard."""
@@ -228,6 +233,7 @@ class Lookups:
                 trace=(step, *lookup.trace),
                 dropped=dropped or lookup.dropped,
                 values=NONE,
+                beside=NONE,
                 taken=lookup.taken or bool(taken),
             )
             key = f"{moved.mark}#{step.path}:{step.line}:{len(moved.via)}"
@@ -346,6 +352,7 @@ class Lookups:
         columns, ids, id_values = set(lookup.columns), list(lookup.ids), [lookup.id_value]
         compared_to: set[str] = set()  # boundary columns
         values = set(lookup.values)
+        beside = set(lookup.beside)
         positional = list(given.positional)
         if begins and name in TAKES_MODEL and models_of(given.first):
             positional = positional[1:]
@@ -354,6 +361,7 @@ class Lookups:
             for column, other in compared:
                 columns.add(column)
                 values.add(ast.unparse(other))
+                beside |= _record_marks(column, other, self.run.value(other))
                 if self.run.vocabulary.column(column):
                     compared_to.add(column)
                 if IDENTIFIER.match(column) and not self._is_boundary(column):
@@ -368,6 +376,7 @@ class Lookups:
         for keyword, (value, argument) in given.keywords.items():
             columns.add(keyword)
             values.add(ast.unparse(argument))
+            beside |= _record_marks(keyword, argument, value)
             if IDENTIFIER.match(keyword) and not self._is_boundary(keyword):
                 _add_id(ids, id_values, argument, value)
         predicate = join([lookup.predicate, self.run.flow.calls.labelled(_without_rows(given)), given.spread])
@@ -386,6 +395,7 @@ class Lookups:
             id_value=join(id_values),
             effect=effect,
             values=frozenset(values),
+            beside=frozenset(beside),
         )
 
     def _is_boundary(self, keyword: str) -> bool:
@@ -447,6 +457,13 @@ class Lookups:
         for key, lookup in self.found.items():
             if lookup.mark == QUERY + origin and reason not in lookup.guards:
                 self.found[key] = replace(lookup, guards=(*lookup.guards, reason))
+
+
+def _record_marks(column: str, node: ast.expr, value: Value) -> set[str]:
+    """The marks of the record that a column is compared with as a whole: `stage.pipeline == pipeline`."""
+    if not isinstance(node, ast.Name) or IDENTIFIER.match(column):
+        return set()
+    return {mark for mark in value.marks if mark.startswith(ROW)}
 
 
 def _but_sessions(rows: Iterable[tuple[Value, ast.expr]]) -> Iterator[Value]:

@@ -73,7 +73,8 @@ class Lookup:
     the ids it is given, `guards` the checks found around it.  `dropped` is the optional boundary parameter of
     the called function that this caller leaves out; `created` are the boundary columns that the same function
     gives to a record of the model which it creates.  `handed_on` says that the query, before it ran, was given to
-    what may narrow it: another query, a function.  `values` are the sources of all compared values.
+    what may narrow it: another query, a function.  `values` are the sources of all compared values,
+    `beside` the marks of the records that it compares a relation with.
     `taken` says that `ids` are what the ids are read from, and not these themselves: `payload` for `payload.get("ids")`.
     `is_table` where no model stands behind the table of a SQL text: then `model` is the table's name.
     """
@@ -96,6 +97,7 @@ class Lookup:
     created: tuple[str, ...] = ()
     handed_on: bool = False
     values: frozenset[str] = NONE
+    beside: frozenset[str] = NONE
     is_table: bool = False
     taken: bool = False
 

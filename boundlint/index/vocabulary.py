@@ -49,6 +49,11 @@ MODEL_BASE = re.compile(
 COMMON_ON = 5  # models that hold a column before it counts as a boundary of the project
 COMMON_SHARE = 0.25
 ALIAS_SHARE = 0.5  # of the functions with such a parameter
+NO_ENDINGS = ("_count", "_name", "_agent", "_prompt", "_message", "_query", "_input")
+# A key that leads to the table of the tenants, by whatever column they are known: `ForeignKey("workspaces.name")`.
+TENANT_KEY = re.compile(
+    r"ForeignKey\(\s*[\"'](?:\w+\.)?(?:tenant|org|organi[sz]ation|workspace|account)s?\.(?:name|slug|key|code)[\"']"
+)
 RELATION = re.compile(r"^(?:\w+\.)*(?:ForeignKey\w*|OneToOneField|relationship)\(")
 
 
@@ -84,9 +89,7 @@ class Vocabulary:
             pass
         elif (declared := self.declared(plain)) is not None:
             found = declared
-        elif plain in NEVER or plain.endswith(
-            ("_count", "_name", "_agent", "_prompt", "_message", "_query", "_input")
-        ):
+        elif plain in NEVER or (plain not in self.strict and plain.endswith(NO_ENDINGS)):
             found = None
         elif plain in self.strict:
             found = self.strict[plain]
@@ -174,6 +177,7 @@ def mine(
     compiled = tuple((re.compile(fnmatch.translate(normal(name))), level) for name, level in patterns.items())
     columns: Counter[str] = Counter()
     relations: Counter[str] = Counter()
+    tenant_keys: Counter[str] = Counter()
     models = 0
     identity = {name.rpartition(".")[2] for name in types}
     for cls in _classes(project):
@@ -181,6 +185,7 @@ def mine(
         if is_model(project, cls.facts):
             models += 1
             columns.update(fields)
+            tenant_keys.update({normal(row.name) for row in cls.facts.fields if TENANT_KEY.search(row.value)})
             relations.update({normal(row.name) for row in cls.facts.fields if RELATION.search(row.value)})
         name = cls.facts.qualname.rpartition(".")[2]
         if IDENTITY_CLASS.search(name) and not NO_IDENTITY.search(name):
@@ -198,6 +203,10 @@ def mine(
         ) and (name.endswith(("_id", "_ids")) or name == "namespace"):
             strict[name] = "scope"
             evidence[name] = f"a column of {count} of {models} models"
+    for name, count in tenant_keys.items():
+        if count >= COMMON_ON or (models and count / models >= COMMON_SHARE and count > 1):
+            strict[name] = "tenant"
+            evidence[name] = f"leads to the tenant in {count} of {models} models"
     owners: dict[str, Level] = {}
     for name, count in relations.items():
         known = strict.get(name) or strict.get(f"{name}_id")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from boundlint.flow import names
 from boundlint.flow.records import boundary_at_hand, is_support
 from boundlint.rule import Problem, Rule
 
@@ -31,6 +32,8 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
             continue
         if ADDRESSED.search(lookup.call):
             continue  # a method of the project that is told which rows
+        if lookup.columns and all("time" in names.marks(name.partition("__")[0]) for name in lookup.columns):
+            continue  # rows by their age are a matter of cleaning up
         held = boundary_at_hand(view)
         verb = "deletes" if lookup.effect == "delete" else "changes"
         which = (
