@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # A name may well be unique in the installation; what was computed from a customer's words is not.
 DERIVED_KEY = re.compile(r"hash|digest|prompt|query|fingerprint|checksum")
 NATURAL_KEY = re.compile(r"name|title|slug|mail|label|code|hash|path|url|domain|number|(?:^|_)key$")
+HASHED_SECRET = re.compile(r"(?:^|_)(?:key|token|secret)_(?:hash|digest)$|^hashed_(?:key|token|secret)$")
 # Calls that begin a query for many rows, on a model or a session.
 LISTS = re.compile(
     r"^(?!self\.|cls\.).*\b(?:query|select|filter|filter_by|all|find|find_many|find_all|exclude)$|^select$"
@@ -57,7 +58,7 @@ def check_call(node: cst.CSTNode, view: View) -> Iterable[Problem]:
 
 def is_secret(model: str, column: str) -> bool:
     """Whether a column holds what its holder proves himself with: an OAuth state, a token, the key of an API key."""
-    if "secret" in names.marks(column):
+    if "secret" in names.marks(column) or HASHED_SECRET.search(column):
         return True
     return bool(re.search(r"(?:^|_)key$", column) and re.search(r"Key|Token|Secret|Credential", model))
 
