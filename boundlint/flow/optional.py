@@ -69,7 +69,14 @@ def dropped_by_client(view: View) -> list[Param]:
             row.effect == "read" and not row.via and not row.guards and _scopes(param.name, row.predicate)
             for row in flow.lookups
         )
+        and not _asks_another(flow, param.name)
     ]
+
+
+def _asks_another(flow: FunctionFlow, name: str) -> bool:
+    """Whether a branch of its own queries the same model by another boundary: the rows of the caller's workspaces."""
+    models = {row.model for row in flow.lookups if _scopes(name, row.predicate)}
+    return any(row.scoped and not _scopes(name, row.predicate) for row in flow.lookups if row.model in models)
 
 
 def fails_closed(view: View, name: str) -> bool:
