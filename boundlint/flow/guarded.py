@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from boundlint.flow.lookups import Lookups
     from boundlint.flow.values import Value
 
+MATCHED = re.compile(
+    r"^self\.kwargs(?:\.get\(|\[)['\"](\w+)['\"][\])]$"
+)  # what a view was called with, as the parameter of this name
 OWN_ID = re.compile(r"(?:\.|\[['\"])(?:id|pk)(?:['\"]\])?$")
 
 
@@ -98,7 +101,7 @@ def _guards(lookups: Lookups, row: Lookup, rows: list[Lookup]) -> Iterator[str]:
     yield from row.guards
     if row.scoped:
         return
-    for source in row.ids:
+    for source in (MATCHED.sub(r"\1", source) for source in row.ids):
         record = record_of(source) or lookups.derived.record_of(source)
         check = lookups.checked_ids.get(source) or lookups.checked_ids.get(record)
         check = (

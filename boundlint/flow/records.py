@@ -267,9 +267,8 @@ def from_outside(lookup: Lookup, entry: bool) -> bool:
         return False  # read from what was loaded
     if lookup.effect != "read" and root == lookup.ids[0] and is_named_after(root, lookup.model):
         return False  # `repository.update(account)`: a record that the function has loaded or made
-    requested = (
-        INBOUND in marks or root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
-    )
+    named = root in REQUEST_NAMES or any(".kwargs" in source for source in lookup.ids[:1])
+    requested = INBOUND in marks or (named and bool(marks & {"unknown", "external"}))  # not an id just made
     return bool(lookup.id_value.params) or requested or (entry and "unknown" in marks)
 
 
