@@ -30,6 +30,7 @@ def guarded(lookups: Lookups) -> tuple[Lookup, ...]:
         elif not OWN_ID.search(own):
             _tie(lookups, value, others)
     _tie_to_earlier(lookups)
+    _forget_ways(lookups)
     rows = _within(_through_parents([_bound(lookups, row) for row in lookups.found.values()]))
     _check_listed(lookups, rows)
     for row in rows:  # a guard on a record, or a scoped query, checks the id that it was found by
@@ -58,6 +59,15 @@ def is_way(lookups: Lookups, check: Check, row: Lookup) -> bool:
         and check.line == row.line
         and check.reason == f"checked by {row.call}"
     )
+
+
+def _forget_ways(lookups: Lookups) -> None:
+    """A call that is handed an id and the caller checks nothing where its function queries by the id alone."""
+    for source, check in list(lookups.checked_ids.items()):
+        if any(
+            source in row.ids and row.open and is_way(lookups, check, row) for row in lookups.found.values()
+        ):
+            del lookups.checked_ids[source]
 
 
 def checked(lookups: Lookups, rows: Sequence[Lookup]) -> frozenset[str]:
