@@ -135,7 +135,10 @@ def _check_of_parts(lookups: Lookups, source: str) -> Check | None:
     """The check of an id that is put together, where each part went through one: `[*added, *removed]`."""
     if source.isidentifier():
         return None
-    nodes = list(ast.walk(ast.parse(source, mode="eval")))
+    try:
+        nodes = list(ast.walk(ast.parse(source, mode="eval")))
+    except SyntaxError:  # cut to a bound by `source_of`: which parts it has is not known
+        return None
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     parts = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called}
     checks = [lookups.checked_ids[name] for name in sorted(parts & lookups.checked_ids.keys())]
